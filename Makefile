@@ -1,0 +1,53 @@
+# Everything works on a fresh machine with Python >= 3.11 and pip. Nothing here relies on what is already installed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# For CPU-only wheels of torch: make demo TORCH_INDEX=<the index of PyTorch's CPU wheels>
+TORCH_INDEX ?=
+PIP_INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+FAST := -m "not real and not train and not slow"
+DATA_TESTS := $(if $(CVTUNE_DATA),,and not real)
+
+.PHONY: help demo test test-unit test-slow lint types results benchmarks clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --editable '.[torchvision,test]'
+	touch $@
+
+demo: $(VENV)/.installed ## synthetic data, a short fine-tuning, evaluation, a report
+	$(BIN)/python datasets/shapes.py data/shapes --train 160 --val 40 --size 128 --seed 0
+	$(BIN)/cvtune train configs/demo_shapes.yaml --overwrite
+	@echo "The report: $(CURDIR)/runs/demo-shapes/report.html"
+
+test: $(VENV)/.installed lint types ## lint, types, all tests
+	$(BIN)/python -m pytest $(FAST) -n 2
+	$(BIN)/python -m pytest -m "(real or train) and not slow $(DATA_TESTS)"
+
+test-unit: $(VENV)/.installed ## the quick tests alone
+	$(BIN)/python -m pytest $(FAST) -n 2
+
+test-slow: $(VENV)/.installed ## tests of many minutes: overfitting of every family
+	$(BIN)/python -m pytest -m "slow $(DATA_TESTS)"
+
+lint: $(VENV)/.installed ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed ## mypy --strict
+	$(BIN)/mypy
+
+results: $(VENV)/.installed ## rerun the real-data results of the README (needs CVTUNE_DATA and CVTUNE_WEIGHTS)
+	$(BIN)/python benchmarks/results.py
+
+benchmarks: $(VENV)/.installed ## side-by-side measurements; each prints ratios
+	$(BIN)/python benchmarks/train_torchvision.py
+	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/read_coco.py
+	$(BIN)/python benchmarks/startup.py
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) runs data .mypy_cache .ruff_cache .pytest_cache build *.egg-info

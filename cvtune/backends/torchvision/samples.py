@@ -1,0 +1,136 @@
+"""The run's canonical training images as torchvision's (image, target) pairs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cvtune.backends.torchvision.batches import mix_seed
+from cvtune.data.augment import make_augment
+from cvtune.data.coco import Annotation, load_coco
+from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
+from cvtune.data.images import read_rgb
+from cvtune.errors import DataError
+
+__all__ = ["Sample", "TrainingSamples", "collate", "image_tensor"]
+
+Sample = tuple[torch.Tensor, dict[str, torch.Tensor]]
+# After a crop, what is left of a box may be a sliver that no anchor can match.
+SMALLEST_SIDE = 0.5
+
+
+class TrainingSamples(torch.utils.data.Dataset[Sample]):
+    """Training images with their targets, indexed by (epoch, image index).
+
+    An item is (image float32 [3, h, w] in 0..1, target): `boxes` float32 [n, 4] xyxy pixels, `labels` int64 [n],
+    `masks` uint8 [n, h, w] where the task needs them, `crowd_boxes` float32 [k, 4] where crowds are ignore regions.
+    The augmentation of an item depends on (seed, epoch, image) alone.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        """Read the canonical COCO file at `path`; `config` is the native config."""
+        dataset = load_coco(path)
+        data = config["data"]
+        self.images = dataset.images
+        self.offset = int(config["model"]["class_offset"])
+        self.with_masks = config["model"]["family"] == "mask_rcnn"
+        self.ignore_crowds = data["crowd"] == "ignore"
+        self.skip_bad_images = bool(data["skip_bad_images"])
+        self.seed = int(config["train"]["seed"])
+        self.augment = make_augment(data["augment"] or [])
+        self.objects: dict[int | str, list[Annotation]] = {image.id: [] for image in dataset.images}
+        for annotation in dataset.annotations:
+            if not annotation.iscrowd or self.ignore_crowds:
+                self.objects[annotation.image_id].append(annotation)
+        self.reported: set[int] = set()
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @property
+    def portrait(self) -> list[bool]:
+        """Per image, whether it is taller than wide."""
+        return [image.height > image.width for image in self.images]
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Read, augment and convert one image.
+
+        Raises:
+            DataError: the image cannot be read and `data.skip_bad_images` is off.
+        """
+        epoch, index = key
+        for offset in range(len(self.images)):
+            at = (index + offset) % len(self.images)
+            try:
+                rgb = read_rgb(Path(self.images[at].file_name))
+            except DataError as error:
+                if not self.skip_bad_images:
+                    raise DataError(f"{error}; `data.skip_bad_images: true` trains without it") from error
+                if at not in self.reported:
+                    self.reported.add(at)
+                    print(f"skipped: {error}", flush=True)
+                continue
+            return self._convert(epoch, at, rgb)
+        raise DataError("data.train: not one image can be read")
+
+    def _convert(self, epoch: int, index: int, rgb: NDArray[np.uint8]) -> Sample:
+        image = self.images[index]
+        objects = self.objects[image.id]
+        xywh = np.array([annotation.bbox_xywh for annotation in objects], dtype=np.float64).reshape(-1, 4)
+        boxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        masks = [self._mask(annotation, rgb.shape[:2]) for annotation in objects] if self.with_masks else None
+        augmented = self.augment(rgb, boxes, masks, seed=mix_seed(self.seed, "augment", epoch, image.id))
+        boxes = np.asarray(augmented.boxes_xyxy).reshape(-1, 4)
+        wide_enough = ((boxes[:, 2:] - boxes[:, :2]) >= SMALLEST_SIDE).all(axis=1)
+        crowd = np.array([objects[i].iscrowd for i in augmented.kept], dtype=bool)
+        keep = np.flatnonzero(wide_enough & ~crowd)
+        labels = [int(objects[augmented.kept[i]].category_id) - 1 + self.offset for i in keep]
+        target = {
+            "boxes": torch.as_tensor(boxes[keep], dtype=torch.float32),
+            "labels": torch.tensor(labels, dtype=torch.int64),
+            "image_id": torch.tensor(int(image.id)),
+        }
+        if self.with_masks:
+            height, width = augmented.rgb.shape[:2]
+            kept = [np.asarray(augmented.masks[i], dtype=np.uint8) for i in keep]
+            stacked = np.stack(kept) if kept else np.zeros((0, height, width), dtype=np.uint8)
+            target["masks"] = torch.from_numpy(stacked)
+        if self.ignore_crowds:
+            target["crowd_boxes"] = torch.as_tensor(boxes[wide_enough & crowd], dtype=torch.float32)
+        return image_tensor(augmented.rgb), target
+
+    @staticmethod
+    def _mask(annotation: Annotation, size_hw: Sequence[int]) -> NDArray[np.uint8]:
+        height, width = size_hw
+        if annotation.segmentation is None:  # a crowd may come as a box alone
+            mask = np.zeros((height, width), dtype=np.uint8)
+            x, y, w, h = (round(v) for v in annotation.bbox_xywh)
+            mask[y : y + h, x : x + w] = 1
+            return mask
+        return rle_to_mask(segmentation_to_rle(annotation.segmentation, (height, width))).astype(np.uint8)
+
+
+def image_tensor(rgb: NDArray[np.uint8]) -> torch.Tensor:
+    """Float32 [3, h, w] in 0..1 from uint8 [h, w, 3]."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1).to(torch.float32).div_(255)
+
+
+def collate(samples: Sequence[Sample]) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
+    """Images and targets as two lists: torchvision pads images of different sizes itself."""
+    images, targets = zip(*samples, strict=True)
+    return list(images), list(targets)
+
+
+def quiet_worker(worker: int) -> None:
+    """Keep OpenCV's own threads out of data-loading processes: one core each is what they are counted as."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,0 +1,1 @@
+"""Annotations: the COCO core, geometry, formats, receipts, the run's canonical view."""

@@ -1,0 +1,104 @@
+"""Scores of a run: predictions with source ids against the run's canonical data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cvtune.classes import ClassMap
+from cvtune.errors import DataError
+from cvtune.evaluation.detections import Hint
+from cvtune.evaluation.engines import IouType
+from cvtune.evaluation.records import Id
+from cvtune.evaluation.scoring import EngineName, Scorer
+from cvtune.runs import RunDir, read_json, write_json
+
+__all__ = ["evaluate_run"]
+
+TASK_IOU_TYPES: Mapping[str, tuple[IouType, ...]] = {"detect": ("bbox",), "segment": ("bbox", "segm")}
+
+
+def evaluate_run(
+    run: RunDir,
+    predictions: Path | None = None,
+    split: str | None = None,
+    engine: EngineName = "hotcoco",
+    check: bool = False,
+) -> dict[str, Any]:
+    """Score a run's predictions and write its metrics.json.
+
+    Args:
+        run: the run directory; its data, images and classes files are read.
+        predictions: COCO results with source ids; default: the run's own. A class lock beside them
+            (``<stem>.lock.json``) must be the run's.
+        split: default: test where the run has one, else val.
+        engine: hotcoco or pycocotools.
+        check: also run pycocotools and compare.
+
+    Returns:
+        What `cvtune.evaluation.evaluate` returns, with `split`.
+
+    Raises:
+        DataError: a file is missing, the predictions are wrong, or they were made with other classes.
+        RunError: the engines differ, or metrics.json cannot be written.
+    """
+    split = split or ("test" if run.data("test").exists() else "val")
+    path = run.predictions if predictions is None else Path(predictions)
+    if not run.data(split).exists():
+        raise DataError(f"{run.data(split)}: no such file; the run has no split {split!r}")
+    class_map = run.class_map()
+    _check_lock(path, class_map)
+    scorer = Scorer(run.data(split), engine)
+    if scorer.truth.names != class_map.names:
+        raise DataError(
+            f"{run.data(split)}: its categories {list(scorer.truth.names)} are not the run's classes {class_map.describe()}"
+        )
+    listed = read_json(run.images)
+    image_index = _image_index(run, listed, split, scorer)
+    category_index = {source_id: i for i, source_id in enumerate(class_map.source_ids, 1)}
+    metrics = scorer.score(path, check, image_index, category_index, _split_hint(listed, split))
+    _keep_task(metrics, run)
+    metrics["split"] = split
+    if split == "val" and run.best.exists():
+        metrics["notes"].append(
+            "These images also chose the best checkpoint, so the scores are on the high side; data.test gives fair ones."
+        )
+    write_json(run.metrics, metrics)
+    return metrics
+
+
+def _check_lock(path: Path, class_map: ClassMap) -> None:
+    sidecar = path.with_name(f"{path.stem}.lock.json")
+    if sidecar.exists():
+        class_map.check_same(ClassMap.from_json(read_json(sidecar)["classes"]), str(path))
+
+
+def _image_index(run: RunDir, listed: Mapping[str, Any], split: str, scorer: Scorer) -> dict[Id, int]:
+    """Source image id -> the scorer's number."""
+    canonical = scorer.truth.image_index
+    index = {image["source_id"]: canonical[image["id"]] for image in listed.get(split, ()) if image["id"] in canonical}
+    if len(index) != len(canonical):
+        raise DataError(
+            f"{run.images}: split {split!r} maps {len(index)} images, {run.data(split)} has {len(canonical)}; "
+            "the run's data are damaged: train with --overwrite"
+        )
+    return index
+
+
+def _split_hint(listed: Mapping[str, Any], split: str) -> Hint:
+    def hint(unknown: Sequence[Any]) -> str:
+        for other, images in listed.items():
+            if other != split and {image["source_id"] for image in images}.issuperset(unknown):
+                return f"; they are images of the split {other!r}"
+        return ""
+
+    return hint
+
+
+def _keep_task(metrics: dict[str, Any], run: RunDir) -> None:
+    """Without predictions nothing tells a detector from a segmenter but the recipe: a detector has no mask scores."""
+    if metrics["detections"] == 0 and run.recipe.exists():
+        kept = TASK_IOU_TYPES.get(read_json(run.recipe).get("task", ""), ("bbox", "segm"))
+        if "segm" not in kept:
+            metrics.pop("segm", None)

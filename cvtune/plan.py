@@ -1,0 +1,81 @@
+"""Plan: every setting of a run with its reason. Nothing is "auto" any more; what needs the machine may be pending."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cvtune.backends.base import Host, Recipe
+from cvtune.classes import ClassMap
+from cvtune.errors import RunError
+
+__all__ = ["Plan", "is_pending", "pending"]
+
+
+def pending(rule: str) -> dict[str, str]:
+    """A value that the worker fills in after it has seen the machine, and the rule it will follow."""
+    return {"pending": "probe", "rule": rule}
+
+
+def is_pending(value: Any) -> bool:
+    """Whether `value` was made by `pending`."""
+    return isinstance(value, Mapping) and value.get("pending") == "probe"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings by dotted key, equal to the spec's keys, each with the reason for its value.
+
+    `data` maps a split (train, val, test) to the summary of its canonical data.
+    """
+
+    values: Mapping[str, Any]
+    reasons: Mapping[str, str]
+    class_map: ClassMap
+    data: Mapping[str, Mapping[str, Any]]
+    recipe: Recipe
+    host: Host | None
+
+    def __getitem__(self, key: str) -> Any:
+        """Return the value of a dotted key, such as ``plan["train.optimizer.lr"]``."""
+        return self.values[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """`values.get`."""
+        return self.values.get(key, default)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """Keys whose values wait for the machine."""
+        return tuple(key for key, value in self.values.items() if is_pending(value))
+
+    def require_complete(self) -> None:
+        """Raise RunError where a value is pending: such a plan cannot be translated."""
+        if self.pending:
+            raise RunError(
+                f"plan: {', '.join(self.pending)} wait for a look at the machine; "
+                "run `cvtune backends` once, then plan again"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """What `plan.json` holds."""
+        return {
+            "values": {key: {"value": value, "reason": self.reasons[key]} for key, value in self.values.items()},
+            "classes": self.class_map.to_json(),
+            "data": {split: dict(summary) for split, summary in self.data.items()},
+            "recipe": self.recipe.to_json(),
+            "host": self.host.to_json() if self.host else None,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Plan:
+        """Read what `to_json` wrote."""
+        return cls(
+            values={key: entry["value"] for key, entry in record["values"].items()},
+            reasons={key: entry["reason"] for key, entry in record["values"].items()},
+            class_map=ClassMap.from_json(record["classes"]),
+            data=record["data"],
+            recipe=Recipe.from_json(record["recipe"]),
+            host=Host.from_json(record["host"]) if record["host"] else None,
+        )

@@ -1,0 +1,362 @@
+"""make_plan: spec + data + official recipe + machine -> Plan. Pure: reads no file, asks no device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from cvtune.backends.base import Host, Recipe
+from cvtune.classes import ClassMap
+from cvtune.errors import SpecError
+from cvtune.plan import Plan, is_pending, pending
+from cvtune.spec import Spec
+
+__all__ = ["batch_size_candidates", "make_plan"]
+
+# The one length rule of `recipe: finetune`, in samples seen: 20,000, but at least 12 and at most 50 passes over the
+# data, and never more than the official recipe. Detectors converge on a few hundred images within 50 passes; below
+# 12 passes the learning-rate decay has no room. See docs/decisions/002-length-rule.md.
+FINETUNE_SAMPLES = 20_000
+FINETUNE_PASSES = (12, 50)
+# From weights that already detect, half of the official rate: enough to move the new heads, gentle on the rest.
+DETECTOR_LR_FRACTION = 0.5
+WARMUP_SHARE = 0.1
+# Batch statistics of fewer images than this a device are too noisy to train with (Wu and He, Group Normalization).
+SMALL_BATCH = 16
+
+
+def make_plan(
+    spec: Spec,
+    data: Mapping[str, Mapping[str, Any]],
+    class_map: ClassMap,
+    recipe: Recipe,
+    host: Host | None,
+    measured: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Resolve every setting.
+
+    Args:
+        spec: what the user wrote.
+        data: split -> summary of its canonical data (`images`, `annotations`, ...).
+        class_map: the class lock.
+        recipe: the official recipe of the spec's model.
+        host: what the machine offers, or None: machine-dependent values are pending then.
+        measured: values found by trial on the machine (``data.batch_size``, ``train.optimizer.lr``).
+
+    Raises:
+        SpecError: a requested device is not there.
+    """
+    return _Planner(spec, data, class_map, recipe, host, measured or {}).plan()
+
+
+def batch_size_candidates(official: int, images: int) -> list[int]:
+    """Batch sizes that `batch_size: auto` tries: powers of two up to the official one, at least 16 steps an epoch."""
+    largest = max(1, min(official, images // 16))
+    return [1 << i for i in range(largest.bit_length())]
+
+
+class _Planner:
+    """Collects values and reasons key by key; later keys build on earlier ones."""
+
+    def __init__(
+        self,
+        spec: Spec,
+        data: Mapping[str, Mapping[str, Any]],
+        class_map: ClassMap,
+        recipe: Recipe,
+        host: Host | None,
+        measured: Mapping[str, Any],
+    ) -> None:
+        self.spec, self.data, self.class_map = spec, data, class_map
+        self.recipe, self.host, self.measured = recipe, host, measured
+        self.official = recipe.values
+        self.values: dict[str, Any] = {}
+        self.reasons: dict[str, str] = {}
+
+    def plan(self) -> Plan:
+        self._model()
+        self._device()
+        self._data()
+        self._length()
+        self._optimizer()
+        self._schedule()
+        self._training()
+        self._evaluation()
+        return Plan(self.values, self.reasons, self.class_map, self.data, self.recipe, self.host)
+
+    def _set(self, key: str, value: Any, reason: str) -> None:
+        self.values[key] = list(value) if isinstance(value, tuple) else value
+        self.reasons[key] = reason
+
+    def _given(self, key: str, value: Any, default: Any = None, why: str = "cvtune's default") -> None:
+        """`value` where the spec gives one, else the official one, else `default`."""
+        if value is not None:
+            self._set(key, value, "spec")
+        elif key in self.official:
+            self._set(key, self.official[key], f"official: {self.recipe.source}")
+        else:
+            self._set(key, default, why)
+
+    def _model(self) -> None:
+        spec, model = self.spec, self.spec.model
+        self._set("name", spec.name, "spec")
+        self._set("backend", spec.backend, "spec")
+        self._set("task", self.recipe.task, f"what {self.recipe.config} does")
+        self._given("model.family", model.family)
+        self._given("model.backbone", model.backbone)
+        self._set("model.config", self.recipe.config, "the official config that is started from")
+        self._set("model.weights", model.weights, "spec" if "weights" in model.model_fields_set else "cvtune's default")
+        if model.frozen_stages != "auto":
+            self._set("model.frozen_stages", model.frozen_stages, "spec")
+        elif model.weights == "none":
+            self._set("model.frozen_stages", None, "auto: random weights are all trained")
+        else:
+            self._given("model.frozen_stages", None)
+
+    def _device(self) -> None:
+        run, host = self.spec.run, self.host
+        if host is None:
+            rule = "cuda where the backend sees one, else cpu"
+            self._set("run.device", run.device if run.device != "auto" else pending(rule), "not probed yet")
+            self._set(
+                "run.devices",
+                run.devices if run.devices != "auto" else pending("all GPUs; one on a CPU"),
+                "not probed yet",
+            )
+        else:
+            if run.device == "cuda" and host.device != "cuda":
+                raise SpecError("run.device: cuda was asked for, but the backend sees no CUDA device; use cpu or auto")
+            device = host.device if run.device == "auto" else run.device
+            self._set("run.device", device, "spec" if run.device != "auto" else f"auto: {host.device_name}")
+            available = host.devices if device == "cuda" else 1
+            if device == "cuda" and run.devices != "auto" and run.devices > available:
+                raise SpecError(f"run.devices: {run.devices} were asked for, but this machine has {available}")
+            if run.devices != "auto":
+                self._set("run.devices", run.devices, "spec")
+            else:
+                self._set(
+                    "run.devices", available, "auto: all GPUs" if device == "cuda" else "auto: one process on a CPU"
+                )
+        self._set("run.nodes", run.nodes, "spec" if "nodes" in run.model_fields_set else "cvtune's default")
+
+    def _data(self) -> None:
+        data = self.spec.data
+        self._set(
+            "data.classes", self.class_map.names, "spec" if data.classes != "auto" else "auto: the classes of the data"
+        )
+        size = data.image_size
+        for key in ("short", "long", "test_short", "sampling", "square", "fit"):
+            if size is not None:
+                value = getattr(size, key)
+                value = [value] if key == "short" and isinstance(value, int) else value
+                self._set(f"data.image_size.{key}", value, "spec")
+            else:
+                self._given(f"data.image_size.{key}", None)
+        for key in ("keep_empty_images", "crowd", "missing_masks", "skip_bad_images"):
+            given = key in data.model_fields_set
+            self._set(f"data.{key}", getattr(data, key), "spec" if given else "cvtune's default")
+        augment = None if data.augment is None else [dict(step) for step in data.augment]
+        self._given("data.augment", augment, [], "the official recipe has none")
+        self._batch_size()
+        if data.workers != "auto":
+            self._set("data.workers", data.workers, "spec")
+        elif self.host is None:
+            self._set("data.workers", pending("GPU: 4 a device, within the cores; CPU: none"), "not probed yet")
+        elif self.values["run.device"] == "cuda":
+            workers = max(1, min(4, self.host.cpus // max(1, self.values["run.devices"])))
+            self._set(
+                "data.workers", workers, f"auto: {self.host.cpus} cores for {self.values['run.devices']} device(s)"
+            )
+        else:
+            self._set("data.workers", 0, "auto: on a CPU loaders would take the cores that train")
+        self._norm()
+
+    def _batch_size(self) -> None:
+        wanted, official = self.spec.data.batch_size, int(self.official["data.batch_size"])
+        if wanted != "auto":
+            self._set("data.batch_size", wanted, "spec")
+        elif self.spec.train.recipe == "official":
+            self._set("data.batch_size", official, f"official: {self.recipe.source}")
+        elif "data.batch_size" in self.measured:
+            self._set("data.batch_size", self.measured["data.batch_size"], self.measured["reason"])
+        else:
+            candidates = batch_size_candidates(official, self.data["train"]["images"])
+            rule = f"the largest of {candidates} that fits, tried by a step"
+            self._set("data.batch_size", pending(rule), "found by trial before the first step")
+
+    def _norm(self) -> None:
+        norm, batch = self.spec.model.norm, self.values["data.batch_size"]
+        official = self.official.get("model.norm", "batch")
+        if norm != "official":
+            self._set("model.norm", norm, "spec")
+        elif self.spec.train.recipe == "official" or official == "frozen":
+            self._set("model.norm", official, f"official: {self.recipe.source}")
+        elif self.spec.model.weights == "none":
+            self._set("model.norm", "batch", "random weights: frozen statistics would be meaningless")
+        elif is_pending(batch) or is_pending(self.values["run.devices"]):
+            self._set("model.norm", pending(f"frozen below {SMALL_BATCH} images a device"), "waits for the batch size")
+        elif batch / self.values["run.devices"] < SMALL_BATCH:
+            self._set("model.norm", "frozen", f"fewer than {SMALL_BATCH} images a device: batch statistics are noise")
+        else:
+            self._set("model.norm", official, f"official: {self.recipe.source}")
+
+    def _length(self) -> None:
+        train, batch = self.spec.train, self.values["data.batch_size"]
+        images = int(self.data["train"]["images"])
+        self._set("train.recipe", train.recipe, "spec" if "recipe" in train.model_fields_set else "cvtune's default")
+        self._set(
+            "train.accumulate",
+            train.accumulate,
+            "spec" if "accumulate" in train.model_fields_set else "cvtune's default",
+        )
+        steps = batch if is_pending(batch) else math.ceil(math.ceil(images / batch) / train.accumulate)
+        self._set("train.steps_per_epoch", steps, "ceil(images / batch size / accumulate)")
+        if train.iterations is not None:
+            self._set("train.iterations", train.iterations, "spec")
+            epochs = steps if is_pending(steps) else math.ceil(train.iterations / steps)
+            self._set("train.epochs", epochs, "iterations / steps an epoch, rounded up")
+            return
+        if train.epochs is not None:
+            self._set("train.epochs", train.epochs, "spec")
+        elif train.recipe == "official":
+            self._set("train.epochs", self.official["train.epochs"], f"official: {self.recipe.source}")
+        else:
+            low, high = FINETUNE_PASSES
+            samples = min(max(FINETUNE_SAMPLES, low * images), high * images)
+            samples = min(samples, int(self.official["train.epochs"]) * self.recipe.dataset_images)
+            epochs = max(1, math.ceil(samples / images))
+            reason = f"finetune: {FINETUNE_SAMPLES:,} samples, within {low} to {high} passes over {images:,} images"
+            self._set("train.epochs", epochs, reason + " and the official length")
+        total = steps if is_pending(steps) else steps * self.values["train.epochs"]
+        self._set("train.iterations", total, "epochs x steps an epoch")
+
+    def _optimizer(self) -> None:
+        optimizer, train = self.spec.train.optimizer, self.spec.train
+        for key in ("name", "momentum", "weight_decay"):
+            self._given(f"train.optimizer.{key}", getattr(optimizer, key))
+        name = self.values["train.optimizer.name"]
+        if name == "adamw" and self.official["train.optimizer.name"] != "adamw":
+            # An SGD recipe says nothing about AdamW: the values that detectors are commonly trained with (DETR, Swin).
+            if optimizer.weight_decay is None:
+                self._set("train.optimizer.weight_decay", 0.05, "AdamW in place of the official SGD")
+            self._set("train.optimizer.momentum", None, "AdamW has none")
+        batch = self.values["data.batch_size"]
+        official_lr, official_batch = self.official["train.optimizer.lr"], self.official["data.batch_size"]
+        base = f"official {official_lr:g}"
+        if name == "adamw" and self.official["train.optimizer.name"] != "adamw":
+            official_lr, official_batch, base = 1e-4, 16, "1e-4 at batch 16 (AdamW in place of the official SGD)"
+        key = "train.optimizer.lr"
+        if optimizer.lr != "auto":
+            self._set(key, optimizer.lr, "spec")
+        elif key in self.measured:
+            self._set(key, self.measured[key], self.measured["reason"])
+        elif is_pending(batch):
+            self._set(key, pending(f"{base}, scaled by the batch"), "waits for the batch size")
+        else:
+            ratio = batch * train.accumulate / official_batch
+            scale = math.sqrt(ratio) if name == "adamw" else ratio
+            root = "sqrt" if name == "adamw" else ""
+            reason = f"auto: {base} x {root}({batch * train.accumulate}/{official_batch}) for the batch"
+            lr = official_lr * scale
+            if train.recipe == "finetune" and self._starts_from_a_detector():
+                lr *= DETECTOR_LR_FRACTION
+                reason += f" x {DETECTOR_LR_FRACTION} from detector weights"
+            self._set(key, float(f"{lr:.6g}"), reason)
+
+    def _starts_from_a_detector(self) -> bool:
+        return self.spec.model.weights not in {"none", "imagenet"} and self.official.get("weights.scope") != "backbone"
+
+    def _schedule(self) -> None:
+        schedule, official = self.spec.train.schedule, self.official
+        self._given("train.schedule.name", schedule.name)
+        self._given("train.schedule.gamma", schedule.gamma)
+        epochs, total = self.values["train.epochs"], self.values["train.iterations"]
+        key = "train.schedule.milestones"
+        if schedule.milestones is not None:
+            self._set(key, schedule.milestones, "spec, in epochs")
+        elif self.values["train.schedule.name"] != "multistep":
+            self._set(key, [], f"{self.values['train.schedule.name']} has none")
+        elif is_pending(epochs):
+            self._set(key, pending("the official shares of the run"), "waits for the length")
+        else:
+            shares = official.get(key) or [2 / 3 * official["train.epochs"], 11 / 12 * official["train.epochs"]]
+            scaled = [round(m * epochs / official["train.epochs"], 3) for m in shares]
+            self._set(
+                key,
+                scaled,
+                f"official {[round(m, 2) for m in shares]} of {official['train.epochs']} epochs, scaled to {epochs}",
+            )
+        key, official_warmup = (
+            "train.schedule.warmup_iterations",
+            int(official.get("train.schedule.warmup_iterations", 0)),
+        )
+        if schedule.warmup_iterations != "auto":
+            self._set(key, schedule.warmup_iterations, "spec")
+        elif is_pending(total):
+            self._set(key, pending("the official warm-up, at most a tenth of the run"), "waits for the length")
+        else:
+            share = int(WARMUP_SHARE * total)
+            reason = (
+                "official"
+                if official_warmup <= share
+                else f"official {official_warmup}, but at most a tenth of {total} steps"
+            )
+            self._set(key, min(official_warmup, share), reason)
+        key, lr = "train.schedule.min_lr", self.values["train.optimizer.lr"]
+        floor = official.get(key) or 0.0
+        if schedule.min_lr is not None or not floor or is_pending(lr):
+            self._given(key, schedule.min_lr, 0.0)
+        else:
+            self._set(key, floor * lr / official["train.optimizer.lr"], "official, scaled as the lr")
+
+    def _training(self) -> None:
+        train = self.spec.train
+        self._given("train.gradient_clip", train.gradient_clip, None, "the official recipe does not clip")
+        self._given("train.ema", train.ema, False, "the official recipe has none")
+        device = self.values["run.device"]
+        if train.precision != "auto":
+            self._set("train.precision", train.precision, "spec")
+        elif is_pending(device) or self.host is None:
+            self._set(
+                "train.precision", pending("CUDA: bf16 where the GPU has it, else fp16; CPU: fp32"), "not probed yet"
+            )
+        elif device == "cuda":
+            self._set("train.precision", "bf16" if self.host.bf16 else "fp16", "auto: mixed precision on CUDA")
+        else:
+            self._set("train.precision", "fp32", "auto: on a CPU bf16 gained little and was unstable")
+        stopping = train.early_stopping
+        self._set(
+            "train.early_stopping",
+            stopping.model_dump() if stopping else None,
+            "spec" if stopping else "cvtune's default",
+        )
+        given = train.checkpoint.model_fields_set
+        for key in ("every_epochs", "every_minutes", "every_iterations", "keep"):
+            self._set(
+                f"train.checkpoint.{key}",
+                getattr(train.checkpoint, key),
+                "spec" if key in given else "cvtune's default",
+            )
+        best = train.checkpoint.best
+        auto = "segm/AP" if self.recipe.task == "segment" else "bbox/AP"
+        self._set(
+            "train.checkpoint.best",
+            auto if best == "auto" else best,
+            "auto: the task's own AP" if best == "auto" else "spec",
+        )
+        for key in ("seed", "loggers", "log_every"):
+            self._set(
+                f"train.{key}", getattr(train, key), "spec" if key in train.model_fields_set else "cvtune's default"
+            )
+
+    def _evaluation(self) -> None:
+        spec = self.spec.eval
+        self._set(
+            "eval.every_epochs",
+            spec.every_epochs,
+            "spec" if "every_epochs" in spec.model_fields_set else "cvtune's default",
+        )
+        for key in ("model_max_detections", "score_threshold", "nms_iou"):
+            self._given(f"eval.{key}", getattr(spec, key))
+        self._set("native", self.spec.native, "spec" if self.spec.native else "nothing is merged")

@@ -1,0 +1,198 @@
+"""What each verb of the command line does. No printing but through a console that is handed in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from cvtune.backends import backend_names, load_backend
+from cvtune.backends.base import NativeConfig
+from cvtune.data.receipt import Receipt
+from cvtune.errors import CvtuneError, SpecError
+from cvtune.plan import Plan
+from cvtune.runs import RunDir, read_json, write_json
+
+__all__ = ["backends", "convert", "evaluate", "models", "plan", "predict", "report", "train", "translate"]
+
+
+def convert(
+    src: Path,
+    dst: Path,
+    from_format: str = "auto",
+    to_format: str = "coco",
+    images: Path | None = None,
+    subset: str | None = None,
+    origin: Literal["auto", 0, 1] = "auto",
+    dry_run: bool = False,
+) -> Receipt:
+    """Convert annotations; see `cvtune.data.convert.convert`."""
+    from cvtune.data.convert import convert as convert_data
+
+    return convert_data(src, dst, from_format, to_format, images, subset, origin, dry_run)
+
+
+def plan(spec_path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """The resolved plan, without a run directory; machine-dependent values are pending unless a probe is cached."""
+    from cvtune.spec_file import load_spec
+    from cvtune.training import plan_run
+
+    spec = load_spec(spec_path, overrides)
+    with tempfile.TemporaryDirectory(prefix="cvtune-plan-") as folder:
+        return plan_run(spec, RunDir(Path(folder)))
+
+
+def translate(spec_path: Path, overrides: Sequence[str] = ()) -> NativeConfig:
+    """The native config of a spec, with the list of what differs from the official one."""
+    from cvtune.spec_file import load_spec, spec_to_json
+    from cvtune.training import plan_run, translate_plan
+
+    spec = load_spec(spec_path, overrides)
+    with tempfile.TemporaryDirectory(prefix="cvtune-translate-") as folder:
+        run = RunDir(Path(folder))
+        write_json(run.spec, spec_to_json(spec))
+        return translate_plan(spec, run, plan_run(spec, run, complete=True))
+
+
+def train(
+    spec_path: Path,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    find_lr: bool = False,
+    console: Console | None = None,
+) -> RunDir:
+    """Fine-tune, score, report; returns the run directory."""
+    from cvtune.training import run_training
+
+    return run_training(spec_path, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
+
+
+def evaluate(
+    run: Path | None = None,
+    gt: Path | None = None,
+    pred: Path | None = None,
+    engine: Literal["hotcoco", "pycocotools"] = "hotcoco",
+    out: Path | None = None,
+    split: str | None = None,
+) -> dict[str, Any]:
+    """COCO scores of a run, or of any pair of COCO files.
+
+    For a run, a `split` other than the one whose predictions lie there is predicted first.
+    """
+    import cvtune.evaluation as evaluation
+
+    if run is None:
+        if gt is None or pred is None:
+            raise SpecError("eval: give a run directory, or both --gt GT.json and --pred PRED.json")
+        metrics = evaluation.evaluate(gt, pred, engine=engine)
+    else:
+        directory = open_run(run)
+        scored = read_json(directory.metrics).get("split") if directory.metrics.exists() else None
+        split = split or scored or ("test" if directory.data("test").exists() else "val")
+        if pred is None and (not directory.predictions.exists() or (scored is not None and scored != split)):
+            from cvtune.training import predict_split
+            from cvtune.worker import read_spec
+
+            with directory.locked() as lock:
+                predict_split(
+                    directory, read_spec(directory), split, _checkpoint(directory), directory.predictions, lock
+                )
+        metrics = evaluation.evaluate_run(directory, predictions=pred, split=split, engine=engine)
+    if out is not None:
+        write_json(out, metrics)
+    return metrics
+
+
+def predict(
+    run: Path,
+    images: Sequence[str],
+    out: Path,
+    draw: Path | None = None,
+    score_threshold: float | None = None,
+    checkpoint: Path | None = None,
+) -> Path:
+    """Predict images, folders, globs or COCO files; write COCO results, and drawings where asked."""
+    from cvtune.inference import predict_files
+
+    return predict_files(open_run(run), images, out, draw, score_threshold, checkpoint)
+
+
+def report(runs: Sequence[Path], out: Path | None = None) -> tuple[Path, Path]:
+    """Write report.html and report.md of one run, or of several side by side."""
+    from cvtune.report import write_report
+
+    return write_report([open_run(run) for run in runs], out)
+
+
+def backends() -> list[dict[str, Any]]:
+    """One row a backend: what is installed, on which device, with which kernels, and how to get what is missing."""
+    from cvtune.host import probe_host
+
+    rows = []
+    for name in backend_names():
+        row: dict[str, Any] = {
+            "name": name,
+            "installed": False,
+            "version": None,
+            "device": None,
+            "kernels": {},
+            "problem": None,
+            "install": f"pip install 'cvtune[{name}]'",
+        }
+        try:
+            host = probe_host(name)
+        except CvtuneError as error:
+            row["problem"] = str(error)
+        else:
+            row |= {
+                "installed": True,
+                "version": host.backend_version,
+                "device": host.device_name,
+                "kernels": dict(host.kernels),
+                "problem": "; ".join(host.problems) or None,
+            }
+        rows.append(row)
+    return rows
+
+
+def models(backend: str = "torchvision") -> list[dict[str, Any]]:
+    """One row for each family and backbone of a backend, with size and published AP of official configs."""
+    rows = []
+    for info in load_backend(backend).models().values():
+        for backbone, config in info.backbones.items():
+            published = info.published.get(config or "", {})
+            rows.append(
+                {
+                    "family": info.family,
+                    "task": info.task,
+                    "backbone": backbone + (" (default)" if backbone == info.default_backbone else ""),
+                    "config": config,
+                    "parameters": published.get("parameters"),
+                    "box_ap": published.get("box_ap"),
+                    "mask_ap": published.get("mask_ap"),
+                    "weights": published.get("weights"),
+                }
+            )
+    return rows
+
+
+def open_run(path: Path) -> RunDir:
+    """A run directory that exists.
+
+    Raises:
+        SpecError: there is no such folder, or it is no run directory.
+    """
+    run = RunDir(Path(path).resolve())
+    if not run.path.is_dir():
+        raise SpecError(f"{path}: no such run directory; `cvtune train SPEC` makes runs/<name>")
+    if not run.record.exists():
+        raise SpecError(f"{path}: not a run directory: it has no run.json")
+    return run
+
+
+def _checkpoint(run: RunDir) -> Path:
+    return run.best if run.best.exists() else run.last

@@ -1,0 +1,155 @@
+"""make_plan: every value and its reason."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from cvtune.backends.base import Host, Recipe
+from cvtune.classes import ClassMap
+from cvtune.errors import RunError, SpecError
+from cvtune.plan import Plan, is_pending
+from cvtune.planner import batch_size_candidates, make_plan
+from cvtune.spec import Spec
+
+RECIPE = Recipe(
+    config="fasterrcnn_resnet50_fpn",
+    source="torchvision's reference",
+    task="detect",
+    dataset_images=117_266,
+    values={
+        "model.family": "faster_rcnn",
+        "model.backbone": "resnet50_fpn",
+        "model.frozen_stages": 1,
+        "model.norm": "frozen",
+        "data.batch_size": 16,
+        "data.image_size.short": [800],
+        "data.image_size.long": 1333,
+        "train.epochs": 26,
+        "train.optimizer.name": "sgd",
+        "train.optimizer.lr": 0.02,
+        "train.optimizer.momentum": 0.9,
+        "train.optimizer.weight_decay": 1e-4,
+        "train.schedule.name": "multistep",
+        "train.schedule.milestones": [16, 22],
+        "train.schedule.gamma": 0.1,
+        "train.schedule.warmup_iterations": 1000,
+        "eval.score_threshold": 0.05,
+    },
+)
+CPU = Host("0.29", "cpu", 1, "CPU", 8 << 30, 8, False, {}, {})
+GPU = Host("0.29", "cuda", 2, "a GPU", 80 << 30, 16, True, {}, {})
+
+
+def plan_of(images: int = 1000, host: Host | None = CPU, measured: dict[str, Any] | None = None, **spec: Any) -> Plan:
+    spec.setdefault("data", {})
+    spec["data"].setdefault("train", "a.json")
+    full = {"name": "x", "model": {"family": "faster_rcnn"}, **spec}
+    data = {"train": {"images": images, "annotations": 5 * images}}
+    return make_plan(Spec.model_validate(full), data, ClassMap(("a",), (1,)), RECIPE, host, measured)
+
+
+@pytest.mark.parametrize(("images", "passes"), [(100, 50), (205, 50), (400, 50), (1000, 20), (5000, 12), (117_266, 12)])
+def test_the_length_rule_counts_samples_within_bounds(images: int, passes: int) -> None:
+    assert plan_of(images, data={"batch_size": 8})["train.epochs"] == passes
+
+
+def test_the_official_recipe_keeps_length_and_lr() -> None:
+    plan = plan_of(data={"batch_size": 16}, train={"recipe": "official"}, model={"family": "faster_rcnn"})
+    assert plan["train.epochs"] == 26
+    assert plan["train.optimizer.lr"] == 0.02
+    assert plan["train.schedule.milestones"] == [16, 22]
+    assert plan.reasons["train.epochs"].startswith("official")
+
+
+@pytest.mark.parametrize(
+    ("weights", "batch", "accumulate", "lr"),
+    [("imagenet", 4, 1, 0.005), ("imagenet", 4, 4, 0.02), ("coco", 4, 1, 0.0025), ("none", 8, 1, 0.01)],
+)
+def test_lr_auto_scales_by_the_effective_batch(weights: str, batch: int, accumulate: int, lr: float) -> None:
+    plan = plan_of(
+        model={"family": "faster_rcnn", "weights": weights},
+        data={"batch_size": batch},
+        train={"accumulate": accumulate},
+    )
+    assert plan["train.optimizer.lr"] == pytest.approx(lr)
+
+
+def test_adamw_scales_by_the_square_root() -> None:
+    plan = plan_of(
+        model={"family": "faster_rcnn", "weights": "imagenet"},
+        data={"batch_size": 4},
+        train={"optimizer": {"name": "adamw"}},
+    )
+    assert plan["train.optimizer.lr"] == pytest.approx(1e-4 * math.sqrt(4 / 16))
+    assert plan["train.optimizer.momentum"] is None
+
+
+def test_milestones_and_warmup_follow_the_length() -> None:
+    plan = plan_of(images=100, data={"batch_size": 10}, train={"epochs": 13})
+    assert plan["train.iterations"] == 130
+    assert plan["train.schedule.milestones"] == [8, 11]
+    assert plan["train.schedule.warmup_iterations"] == 13
+    assert "at most a tenth" in plan.reasons["train.schedule.warmup_iterations"]
+
+
+def test_iterations_decide_the_epochs() -> None:
+    plan = plan_of(images=100, data={"batch_size": 8}, train={"iterations": 30})
+    assert (plan["train.steps_per_epoch"], plan["train.iterations"], plan["train.epochs"]) == (13, 30, 3)
+
+
+def test_without_a_look_at_the_machine_values_are_pending_with_their_rule() -> None:
+    plan = plan_of(host=None)
+    assert {"run.device", "data.batch_size", "train.precision", "train.optimizer.lr"} <= set(plan.pending)
+    assert is_pending(plan["train.iterations"])
+    with pytest.raises(RunError, match=r"data\.batch_size"):
+        plan.require_complete()
+
+
+def test_a_look_at_the_machine_fills_in_what_was_pending() -> None:
+    measured = {"data.batch_size": 8, "reason": "auto: fits"}
+    for host, device, precision in ((CPU, "cpu", "fp32"), (GPU, "cuda", "bf16")):
+        plan = plan_of(host=host, measured=measured)
+        assert plan.pending == ()
+        assert (plan["run.device"], plan["train.precision"], plan["data.batch_size"]) == (device, precision, 8)
+    assert plan["run.devices"] == 2
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SpecError, match="sees no CUDA device"):
+        plan_of(run={"device": "cuda"}, data={"batch_size": 2})
+    with pytest.raises(SpecError, match="this machine has 2"):
+        plan_of(host=GPU, run={"devices": 4}, data={"batch_size": 4})
+
+
+def test_every_value_has_a_reason_and_json_loses_nothing() -> None:
+    plan = plan_of(data={"batch_size": 4})
+    assert set(plan.values) == set(plan.reasons)
+    assert all(plan.reasons.values())
+    again = Plan.from_json(plan.to_json())
+    assert again.values == plan.values
+    assert again.host == plan.host
+    assert again.recipe == plan.recipe
+
+
+def test_norm_is_frozen_for_small_batches_of_models_that_train_it() -> None:
+    trains_norm = Recipe(**{**vars(RECIPE), "values": {**RECIPE.values, "model.norm": "batch"}})
+    cases = [("imagenet", 4, "frozen"), ("imagenet", 16, "batch"), ("none", 4, "batch")]
+    for weights, batch, expected in cases:
+        spec = Spec.model_validate(
+            {
+                "name": "x",
+                "model": {"family": "faster_rcnn", "weights": weights},
+                "data": {"train": "a.json", "batch_size": batch},
+            }
+        )
+        plan = make_plan(spec, {"train": {"images": 100}}, ClassMap(("a",), (1,)), trains_norm, CPU)
+        assert plan["model.norm"] == expected, (weights, batch)
+
+
+def test_batch_size_candidates_leave_enough_steps() -> None:
+    assert batch_size_candidates(16, 205) == [1, 2, 4, 8]
+    assert batch_size_candidates(16, 100_000) == [1, 2, 4, 8, 16]
+    assert batch_size_candidates(16, 3) == [1]
