@@ -17,11 +17,13 @@ from cvtune.errors import DataError
 from cvtune.evaluation.detections import Detections
 from cvtune.evaluation.ground_truth import GroundTruth
 
-__all__ = ["ENGINES", "NAMES", "Engine", "EngineScores", "IouType"]
+__all__ = ["ENGINES", "IOU_50", "IOU_75", "NAMES", "Engine", "EngineScores", "IouType", "mean_counted"]
 
 IouType = Literal["bbox", "segm"]
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's twelve numbers in pycocotools' order."""
+IOU_50, IOU_75 = 0, 5
+"""Positions in the IoU thresholds 0.50, 0.55, ..., 0.95."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,7 @@ def hotcoco_engine(truth: GroundTruth) -> Engine:
         )
 
     def score(found: Detections, iou_type: IouType) -> EngineScores:
-        rows = np.column_stack([found.image, found.boxes_xywh, found.score, found.category]).astype(np.float64)
+        rows = np.column_stack([found.image, found.boxes_xywh, found.score, found.category])
         masks = list(found.masks) if iou_type == "segm" and found.masks is not None else None
         try:
             results = ground_truth(iou_type).load_res(rows, segmentation=masks)
@@ -70,11 +72,11 @@ def hotcoco_engine(truth: GroundTruth) -> Engine:
             run = hotcoco.COCOeval(ground_truth(iou_type), results, iou_type)
             run.evaluate()
             run.accumulate()
-            run.summary_lines()  # fills the results, as summarize() does, and prints nothing
         except (ValueError, TypeError) as error:
             raise DataError(f"{truth.where}: hotcoco cannot score {iou_type}: {error}") from error
-        stats = run.get_results()
-        return _scores([stats[name] for name in NAMES], run.eval)
+        tables = run.eval
+        assert tables is not None
+        return _scores(summarize(tables["precision"], tables["recall"]), tables)
 
     return score
 
@@ -104,6 +106,32 @@ def pycocotools_engine(truth: GroundTruth) -> Engine:
         return _scores(run.stats, run.eval)
 
     return score
+
+
+def summarize(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> list[float]:
+    """The twelve numbers of an engine's curves, added up by NumPy in pycocotools' order.
+
+    hotcoco's own summary adds in another order, and for some inputs differs from pycocotools' in the last bit,
+    though the curves are equal. From COCOeval.summarize of pycocotools 2.0.11.
+
+    Args:
+        precision: float64 [10 IoU thresholds, 101 recalls, classes, 4 sizes, 3 maxDets], -1 where no ground truth.
+        recall: float64 [10 IoU thresholds, classes, 4 sizes, 3 maxDets], the same.
+    """
+    return [
+        mean_counted(precision[..., 0, 2]),
+        mean_counted(precision[IOU_50, ..., 0, 2]),
+        mean_counted(precision[IOU_75, ..., 0, 2]),
+        *(mean_counted(precision[..., size, 2]) for size in (1, 2, 3)),
+        *(mean_counted(recall[..., 0, most]) for most in (0, 1, 2)),
+        *(mean_counted(recall[..., size, 2]) for size in (1, 2, 3)),
+    ]
+
+
+def mean_counted(values: NDArray[np.float64]) -> float:
+    """The mean of what is not -1; -1 where nothing is left."""
+    counted = values[values > -1]
+    return float(np.mean(counted)) if counted.size else -1.0
 
 
 ENGINES: Mapping[str, Callable[[GroundTruth], Engine]] = {

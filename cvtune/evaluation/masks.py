@@ -11,13 +11,15 @@ import pycocotools.mask as mask_api
 from numpy.typing import NDArray
 
 from cvtune.errors import DataError
+from cvtune.evaluation.rle_check import first_broken
 
 __all__ = ["box_polygon", "checked_masks", "has_mask", "mask_areas", "to_rles"]
 
 Mask = Any
 """A list of polygons ``[[x0, y0, x1, y1, ...], ...]``, or ``{"size": [h, w], "counts": ...}``."""
 
-NO_MASK = (None, [], [[]], "")
+FARTHEST = 1e6  # rasterising takes memory by a polygon's extent, image or not
+NO_MASK: tuple[Any, ...] = (None, [], [[]], "")
 NO_MASK_JSON = (b"", b"null", b"[]", b"[[]]", b'""')
 
 
@@ -56,7 +58,42 @@ def checked_masks(
                 _refuse_rle(mask, size_hw, f"{where}[{position}].segmentation")
         else:
             _check_polygons(mask, size_hw, f"{where}[{position}].segmentation")
+    _check_counts(decoded, sizes_hw, positions, where)
     return decoded
+
+
+def _check_counts(
+    masks: Sequence[Mask], sizes_hw: Sequence[tuple[int, int]], positions: Sequence[int], where: str
+) -> None:
+    """Refuse RLE whose runs do not cover the image: the engines would read past its end, or score nothing."""
+    at = [i for i, mask in enumerate(masks) if isinstance(mask, Mapping)]
+    compressed: list[bytes] = []
+    where_from: list[int] = []
+    broken: int | None = None
+    for i in at:
+        counts = masks[i]["counts"]
+        if isinstance(counts, str | bytes):
+            compressed.append(counts.encode("utf-8", "replace") if isinstance(counts, str) else counts)
+            where_from.append(i)
+        elif not _covers(counts, sizes_hw[i]):
+            broken = i
+            break
+    found = first_broken(compressed, [sizes_hw[i] for i in where_from])
+    if found is not None and (broken is None or where_from[found] < broken):
+        broken = where_from[found]
+    if broken is not None:
+        height, width = sizes_hw[broken]
+        raise DataError(
+            f"{where}[{positions[broken]}].segmentation: the RLE counts are broken: their runs do not add up to "
+            f"{height} x {width} pixels"
+        )
+
+
+def _covers(counts: Any, size_hw: tuple[int, int]) -> bool:
+    """Whether uncompressed counts are runs that add up to the image."""
+    if not isinstance(counts, list | tuple) or not all(isinstance(run, int) and run >= 0 for run in counts):
+        return False
+    return sum(counts) == size_hw[0] * size_hw[1]
 
 
 def _refuse_rle(mask: Mapping[str, Any], size_hw: tuple[int, int], where: str) -> None:
@@ -82,11 +119,13 @@ def _check_polygons(mask: Any, size_hw: tuple[int, int], where: str) -> None:
                 "`cvtune convert` mends or drops such masks"
             )
         try:
-            finite = np.isfinite(np.asarray(polygon, np.float64)).all()
+            sane = bool((np.abs(np.asarray(polygon, np.float64)) <= FARTHEST).all())
         except (TypeError, ValueError):
-            finite = False
-        if not finite:
-            raise DataError(f"{where}: a polygon has a coordinate that is not a finite number: {str(polygon)[:60]}")
+            sane = False
+        if not sane:
+            raise DataError(
+                f"{where}: a polygon's coordinates must be numbers within {FARTHEST:g} pixels, got {str(polygon)[:60]}"
+            )
 
 
 def box_polygon(box_xywh: NDArray[np.float64]) -> Mask:
@@ -110,5 +149,5 @@ def to_rles(masks: Sequence[Mask], sizes_hw: Sequence[tuple[int, int]]) -> list[
 
 def mask_areas(masks: Sequence[Mask], sizes_hw: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """float64 [n]: the number of pixels of every mask."""
-    rles = to_rles(masks, sizes_hw)
-    return np.asarray(mask_api.area(rles), np.float64) if rles else np.zeros(0)
+    # One by one: pycocotools keeps the length of a list in a uint8, and NumPy 2 refuses more than 255.
+    return np.array([mask_api.area(rle) for rle in to_rles(masks, sizes_hw)], np.float64)

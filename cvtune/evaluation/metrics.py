@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from cvtune.errors import RunError
 from cvtune.evaluation.detections import Detections
-from cvtune.evaluation.engines import NAMES, EngineScores
+from cvtune.evaluation.engines import IOU_50, IOU_75, NAMES, EngineScores, mean_counted
 from cvtune.evaluation.ground_truth import GroundTruth
 
 __all__ = ["check_equal", "class_keys", "iou_metrics", "notes"]
 
 MAX_DETECTIONS = 100
-IOU_50, IOU_75 = 0, 5  # positions in 0.50, 0.55, ..., 0.95
 
 
 def class_keys(truth: GroundTruth) -> tuple[str, ...]:
@@ -41,10 +40,10 @@ def iou_metrics(scores: EngineScores, truth: GroundTruth, found: Detections) -> 
     objects, detections = _counts(truth, found)
     per_class = {
         key: {
-            "AP": _mean(scores.precision[:, :, k]),
-            "AP50": _mean(scores.precision[IOU_50, :, k]),
-            "AP75": _mean(scores.precision[IOU_75, :, k]),
-            "AR100": _mean(scores.recall[:, k]),
+            "AP": mean_counted(scores.precision[:, :, k]),
+            "AP50": mean_counted(scores.precision[IOU_50, :, k]),
+            "AP75": mean_counted(scores.precision[IOU_75, :, k]),
+            "AR100": mean_counted(scores.recall[:, k]),
             "ground_truth": int(objects[k]),
             "detections": int(detections[k]),
         }
@@ -58,8 +57,8 @@ def check_equal(got: EngineScores, reference: EngineScores, iou_type: str) -> No
     for name, value, expected in zip(NAMES, got.stats, reference.stats, strict=True):
         if value != expected:
             raise RunError(
-                f"evaluation: {iou_type}/{name}: hotcoco gives {value!r} and pycocotools {expected!r}; they must be equal; "
-                "use the engine pycocotools, and please report it with both files"
+                f"evaluation: {iou_type}/{name}: hotcoco gives {value!r} and pycocotools {expected!r}; they "
+                "must be equal; use the engine pycocotools, and please report it with both files"
             )
 
 
@@ -94,7 +93,7 @@ def notes(truth: GroundTruth, found: Detections, results: Mapping[str, Mapping[s
 
 def _detection_notes(truth: GroundTruth, found: Detections) -> list[str]:
     said = []
-    groups, sizes = np.unique(found.image * (len(truth.names) + 1) + found.category, return_counts=True)
+    _, sizes = np.unique(found.image * (len(truth.names) + 1) + found.category, return_counts=True)
     cut = int(np.maximum(sizes - MAX_DETECTIONS, 0).sum())
     if cut:
         most = int(np.bincount(found.image).max())
@@ -116,12 +115,6 @@ def _counts(truth: GroundTruth, found: Detections) -> tuple[NDArray[np.int64], N
         np.bincount(truth.category[~truth.crowd], minlength=length)[1:],
         np.bincount(found.category, minlength=length)[1:],
     )
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    """The mean of what is not -1, as in pycocotools' summarize; -1 where nothing is left."""
-    counted = values[values > -1]
-    return float(np.mean(counted)) if counted.size else -1.0
 
 
 def _classes(keys: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,7 +49,7 @@ def decode_fast(content: bytes, kind: type[T]) -> T | None:
 
 
 def parse_json(content: bytes, where: str) -> Any:
-    """Decode JSON as Python does, NaN and infinity included (their place is named later); DataError if it is not JSON."""
+    """Decode JSON as Python does, NaN and infinity included (their place is named later); DataError if it is none."""
     try:
         return json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -77,33 +77,40 @@ def field(rows: Sequence[Mapping[str, Any]], key: str, where: str) -> list[Any]:
 
 def box_array(boxes: Sequence[Any], where: str) -> NDArray[np.float64]:
     """float64 [n, 4] boxes, x y w h in pixels; a box that is not four finite numbers is a DataError."""
-    try:
-        if any(len(box) != 4 for box in boxes):
-            raise ValueError
-        flat = np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes))
-    except (TypeError, ValueError, OverflowError):
-        at = next(i for i, box in enumerate(boxes) if not _is_box(box))
-        raise DataError(f"{where}[{at}].bbox: expected four numbers x, y, w, h, got {_short(boxes[at])}") from None
-    array = flat.reshape(-1, 4)
+    if not boxes:
+        return np.zeros((0, 4))
+    array = _numeric(boxes)
+    if array is None or array.shape != (len(boxes), 4):
+        at = next((i for i, box in enumerate(boxes) if not _is_box(box)), 0)
+        raise DataError(f"{where}[{at}].bbox: expected four numbers x, y, w, h, got {_short(boxes[at])}")
     bad = np.flatnonzero(~np.isfinite(array).all(1))
     if len(bad):
         raise DataError(
-            f"{where}[{bad[0]}].bbox: not finite: {_short(boxes[bad[0]])} ({len(bad)} such); four finite numbers are needed"
+            f"{where}[{bad[0]}].bbox: not finite: {_short(boxes[bad[0]])} ({len(bad)} such); "
+            "four finite numbers are needed"
         )
     return array
 
 
 def float_array(values: Sequence[Any], key: str, where: str) -> NDArray[np.float64]:
     """float64 [n]; a value that is not a finite number is a DataError with its position."""
-    try:
-        array = np.array([float(value) for value in values], np.float64)
-    except (TypeError, ValueError, OverflowError):
-        at = next(i for i, value in enumerate(values) if not _is_number(value))
-        raise DataError(f"{where}[{at}].{key}: expected a number, got {_short(values[at])}") from None
+    array = _numeric(values)
+    if array is None or array.ndim != 1:
+        at = next((i for i, value in enumerate(values) if not _is_number(value)), 0)
+        raise DataError(f"{where}[{at}].{key}: expected a number, got {_short(values[at])}")
     bad = np.flatnonzero(~np.isfinite(array))
     if len(bad):
         raise DataError(f"{where}[{bad[0]}].{key}: {array[bad[0]]} is not finite ({len(bad)} such); drop it or mend it")
     return array
+
+
+def _numeric(values: Sequence[Any]) -> NDArray[np.float64] | None:
+    """The values as float64, or None where some are no numbers (strings of numbers included) or lengths differ."""
+    try:
+        array = np.array(values)
+    except (TypeError, ValueError):
+        return None
+    return array.astype(np.float64, copy=False) if array.dtype.kind in "biuf" else None
 
 
 def id_examples(ids: Sequence[Any]) -> str:
@@ -113,11 +120,8 @@ def id_examples(ids: Sequence[Any]) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
+    # Integers beyond 64 bits are no pixels and no scores either.
+    return isinstance(value, Real | np.bool_) and not (isinstance(value, int) and abs(value) >= 2**63)
 
 
 def _is_box(box: Any) -> bool:

@@ -52,7 +52,8 @@ def evaluate_run(
     scorer = Scorer(run.data(split), engine)
     if scorer.truth.names != class_map.names:
         raise DataError(
-            f"{run.data(split)}: its categories {list(scorer.truth.names)} are not the run's classes {class_map.describe()}"
+            f"{run.data(split)}: its categories {list(scorer.truth.names)} are not the run's classes "
+            f"{class_map.describe()}"
         )
     listed = read_json(run.images)
     image_index = _image_index(run, listed, split, scorer)
@@ -62,7 +63,8 @@ def evaluate_run(
     metrics["split"] = split
     if split == "val" and run.best.exists():
         metrics["notes"].append(
-            "These images also chose the best checkpoint, so the scores are on the high side; data.test gives fair ones."
+            "These images also chose the best checkpoint, so the scores are on the high side; "
+            "data.test gives fair ones."
         )
     write_json(run.metrics, metrics)
     return metrics

@@ -18,7 +18,7 @@ KINDS = {"bbox": "boxes", "segm": "masks"}
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> RenderableType:
-    """The twelve numbers and the classes of metrics.json, times 100 with one decimal; "-" where there is no ground truth."""
+    """The twelve numbers and the classes of metrics.json, times 100, one decimal; "-" means no ground truth."""
     kinds = [kind for kind in KINDS if kind in metrics]
     title = f"{metrics['split']}: " if metrics.get("split") else ""
     title += f"{metrics['images']} images, {metrics['annotations']} annotations, {metrics['detections']} detections"

@@ -10,7 +10,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from cvtune.backends.torchvision.weights import load_weights
 from cvtune.classes import ClassMap
 from cvtune.errors import RunError
 from cvtune.evaluation import Scorer
+from cvtune.evaluation.engines import IouType
 from cvtune.predictions import to_results
 from cvtune.runs import RunDir, read_json, write_text
 from cvtune.worker import parent_is_gone
@@ -79,7 +80,9 @@ def train(run: RunDir, resume: bool) -> None:
         _record_model(run, model, fabric)
     journal = Journal(run, settings["loggers"], step) if fabric.is_global_zero else None
     saver = _Saver(run, config, fabric, model, optimizer, ema)
-    scorer = Scorer(run.data("val")) if fabric.is_global_zero and run.data("val").exists() else None
+    kinds: Sequence[IouType] = ("bbox", "segm") if config["model"]["family"] == "mask_rcnn" else ("bbox",)
+    scores_here = fabric.is_global_zero and run.data("val").exists()
+    scorer = Scorer(run.data("val"), iou_types=kinds) if scores_here else None
     started = time.monotonic() - seconds
     stop = _StopRequest(run)
     model.train()

@@ -1,0 +1,153 @@
+"""How long scoring takes: cvtune with hotcoco, hotcoco alone, pycocotools; each in a process of its own.
+
+Usage: python benchmarks/evaluate.py [--images 5000] [--boxes 36000] [--detections 309000] [--repeats 3] [--masks]
+
+Prints seconds (best of the repeats, start of the interpreter included and apart), peak memory and the ratios.
+pycocotools runs once. The twelve numbers of all three are compared to the last bit; they differ where hotcoco's own
+summary adds in another order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+PROGRAMS = {
+    "cvtune": """
+from cvtune.evaluation import evaluate
+metrics = evaluate(gt, pred, iou_types=[kind])
+stats = [metrics[kind][name] for name in NAMES]
+""",
+    "hotcoco": """
+from hotcoco import COCO, COCOeval
+truth = COCO(gt)
+run = COCOeval(truth, truth.load_res(pred), kind)
+run.evaluate(); run.accumulate(); run.summary_lines()
+stats = [run.get_results()[name] for name in NAMES]
+""",
+    "pycocotools": """
+import contextlib, io
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+with contextlib.redirect_stdout(io.StringIO()):
+    truth = COCO(gt)
+    run = COCOeval(truth, truth.loadRes(pred), kind)
+    run.evaluate(); run.accumulate(); run.summarize()
+stats = [float(value) for value in run.stats]
+""",
+}
+TIMED = """
+import json, resource, sys, time
+gt, pred, kind = sys.argv[1:]
+NAMES = {names!r}
+started = time.perf_counter()
+{program}
+seconds = time.perf_counter() - started
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({{"seconds": seconds, "peak_mib": peak, "stats": stats}}))
+"""
+
+
+def make_files(folder: Path, images: int, boxes: int, detections: int, masks: bool) -> tuple[Path, Path]:
+    """COCO-like sets: 80 classes, boxes of all sizes, detections scattered around the boxes."""
+    rng = np.random.default_rng(0)
+    image, category = rng.integers(1, images + 1, boxes), rng.integers(1, 81, boxes)
+    size = np.exp(rng.uniform(np.log(8), np.log(240), (boxes, 2)))
+    box = np.round(np.hstack([rng.uniform(0, 1, (boxes, 2)) * (np.array([640, 480]) - size), size]), 2)
+    near = rng.integers(0, boxes, detections)
+    found = np.round(box[near] + rng.normal(0, 0.1, (detections, 4)) * np.tile(size[near], 2), 2)
+    found[:, 2:] = np.maximum(found[:, 2:], 1)
+    score = np.round(rng.uniform(0, 1, detections), 5)
+
+    def mask(values: Any) -> dict[str, Any]:
+        if not masks:
+            return {}
+        import pycocotools.mask as mask_api
+
+        x, y, w, h = (float(value) for value in values)
+        angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        ellipse = np.stack([x + w / 2 + np.cos(angles) * w / 2, y + h / 2 + np.sin(angles) * h / 2], 1).ravel()
+        rle = mask_api.frPyObjects([ellipse.tolist()], 480, 640)[0]
+        return {"segmentation": {"size": rle["size"], "counts": rle["counts"].decode()}}
+
+    truth = {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in range(1, images + 1)],
+        "categories": [{"id": i, "name": f"class {i}"} for i in range(1, 81)],
+        "annotations": [
+            {
+                "id": i + 1,
+                "image_id": int(image[i]),
+                "category_id": int(category[i]),
+                "bbox": box[i].tolist(),
+                "area": float(box[i, 2] * box[i, 3]),
+                "iscrowd": 0,
+                **mask(box[i]),
+            }
+            for i in range(boxes)
+        ],
+    }
+    results = [
+        {
+            "image_id": int(image[k]),
+            "category_id": int(category[k]),
+            "bbox": found[i].tolist(),
+            "score": float(score[i]),
+            **mask(found[i]),
+        }
+        for i, k in enumerate(near)
+    ]
+    gt, pred = folder / "gt.json", folder / "pred.json"
+    gt.write_text(json.dumps(truth))
+    pred.write_text(json.dumps(results))
+    return gt, pred
+
+
+def timed(name: str, gt: Path, pred: Path, kind: str) -> dict[str, Any]:
+    program = TIMED.format(names=NAMES, program=PROGRAMS[name])
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(gt), str(pred), kind], capture_output=True, text=True, check=True
+    )
+    record: dict[str, Any] = json.loads(done.stdout)
+    return record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=5_000)
+    parser.add_argument("--boxes", type=int, default=36_000)
+    parser.add_argument("--detections", type=int, default=309_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--masks", action="store_true", help="score masks (RLE ellipses) instead of boxes")
+    arguments = parser.parse_args()
+    kind = "segm" if arguments.masks else "bbox"
+    best: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        gt, pred = make_files(Path(folder), arguments.images, arguments.boxes, arguments.detections, arguments.masks)
+        for _ in range(arguments.repeats):  # in turn, so that a busy machine is unfair to both
+            for name in ("cvtune", "hotcoco"):
+                record = timed(name, gt, pred, kind)
+                if name not in best or record["seconds"] < best[name]["seconds"]:
+                    best[name] = record
+        best["pycocotools"] = timed("pycocotools", gt, pred, kind)
+    print(f"{arguments.images} images, {arguments.boxes} objects, {arguments.detections} detections, {kind}")
+    print(f"{'':12} {'seconds':>9} {'peak MiB':>9} {'to hotcoco':>11} {'to pycocotools':>15}  equal to pycocotools")
+    reference = best["pycocotools"]
+    for name, record in best.items():
+        differing = [n for n, a, b in zip(NAMES, record["stats"], reference["stats"], strict=True) if a != b]
+        print(
+            f"{name:12} {record['seconds']:9.3f} {record['peak_mib']:9.0f} "
+            f"{record['seconds'] / best['hotcoco']['seconds']:11.2f} {record['seconds'] / reference['seconds']:15.4f}  "
+            f"{'yes' if not differing else 'no: ' + ', '.join(differing)}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""A run's ground truth and predictions as columns, with masks left undecoded: a report shows a dozen images only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from cvtune.errors import DataError
+from cvtune.report.facts import RunFacts
+from cvtune.report.matching import Objects
+from cvtune.runs import read_json
+
+__all__ = ["PictureData", "read_picture_data"]
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    iscrowd: int | bool = 0
+    segmentation: msgspec.Raw = msgspec.Raw()
+
+
+class _File(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[_Annotation]
+
+
+class _Result(msgspec.Struct, gc=False):
+    image_id: int | str
+    category_id: int | str
+    score: float
+    bbox: tuple[float, float, float, float] | None = None
+    segmentation: msgspec.Raw = msgspec.Raw()
+
+
+@dataclass(frozen=True, eq=False)
+class PictureData:
+    """The images of a split with what is on them and what was found.
+
+    Attributes:
+        paths, names, sizes_wh: one an image: where it lies, the name to show, its size in pixels.
+        truth, found: boxes; `truth_masks` and `found_masks` are their segmentations as undecoded JSON.
+        unknown: predictions whose image or class is not the run's; they are left out.
+        without_box: predictions that have no box; they are left out.
+    """
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    sizes_wh: tuple[tuple[int, int], ...]
+    class_names: tuple[str, ...]
+    truth: Objects
+    found: Objects
+    truth_masks: tuple[bytes, ...]
+    found_masks: tuple[bytes, ...]
+    unknown: int
+    without_box: int
+
+
+def read_picture_data(facts: RunFacts) -> PictureData:
+    """Read the canonical data and the predictions of the run's scored split.
+
+    Raises:
+        DataError: a file is missing or has another form; the message is a sentence for a reader.
+    """
+    if facts.class_map is None:
+        raise DataError("The classes are unknown, so predictions cannot be drawn.")
+    class_map, path = facts.class_map, facts.run.data(facts.split)
+    if not path.exists():
+        raise DataError(f"There is no data/{path.name}, so there is no ground truth to draw.")
+    if not facts.run.predictions.exists():
+        raise DataError("There is no predictions.json: the run has not predicted its images yet.")
+    truth = _decode(path, _File)
+    results = _decode(facts.run.predictions, list[_Result])
+    position = {image.id: i for i, image in enumerate(truth.images)}
+    source, names = _image_names(facts, position)
+    annotations = [
+        a for a in truth.annotations if a.image_id in position and 1 <= a.category_id <= len(class_map)
+    ]
+    index_of = class_map.index_of_source_id
+    known = [r for r in results if r.image_id in source and r.category_id in index_of]
+    boxed = [r for r in known if r.bbox is not None]
+    return PictureData(
+        paths=tuple(Path(image.file_name) for image in truth.images),
+        names=tuple(names.get(i) or Path(image.file_name).name for i, image in enumerate(truth.images)),
+        sizes_wh=tuple((image.width, image.height) for image in truth.images),
+        class_names=class_map.names,
+        truth=_objects(
+            [position[a.image_id] for a in annotations],
+            [a.category_id - 1 for a in annotations],
+            [a.bbox for a in annotations],
+            [1.0] * len(annotations),
+            [bool(a.iscrowd) for a in annotations],
+        ),
+        found=_objects(
+            [source[r.image_id] for r in boxed],
+            [index_of[r.category_id] for r in boxed],
+            [r.bbox for r in boxed],
+            [r.score for r in boxed],
+            [False] * len(boxed),
+        ),
+        truth_masks=tuple(bytes(a.segmentation) for a in annotations),
+        found_masks=tuple(bytes(r.segmentation) for r in boxed),
+        unknown=len(results) - len(known),
+        without_box=len(known) - len(boxed),
+    )
+
+
+def _decode(path: Path, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror or error}.") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DataError(f"{path.name} has an unexpected form: {error}.") from error
+
+
+def _image_names(
+    facts: RunFacts, position: Mapping[int, int]
+) -> tuple[dict[int | str, int], dict[int, str]]:
+    """Source image id -> position, and position -> the file name that the source gave. Canonical ids without a map."""
+    listed: Any = []
+    if facts.run.images.exists():
+        content = read_json(facts.run.images)
+        listed = content.get(facts.split, []) if isinstance(content, Mapping) else []
+    rows = [row for row in listed if isinstance(row, Mapping) and row.get("id") in position]
+    if not rows:
+        return dict(position), {}
+    source = {row.get("source_id", row["id"]): position[row["id"]] for row in rows}
+    return source, {position[row["id"]]: str(row.get("file_name") or "") for row in rows}
+
+
+def _objects(image: list[int], category: list[int], boxes: list[Any], score: list[float], crowd: list[bool]) -> Objects:
+    return Objects(
+        np.array(image, np.int64),
+        np.array(category, np.int64),
+        np.array(boxes, np.float64).reshape(-1, 4),
+        np.array(score, np.float64),
+        np.array(crowd, bool),
+    )
