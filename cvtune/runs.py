@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,8 +158,12 @@ class RunDir:
             yield lock.fileno()
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write `content` under a temporary name beside `path`, then rename: readers see the old file or the new one.
+
+    Args:
+        path: the file.
+        content: all of it, or its pieces one after another, so that a large file is never whole in memory.
 
     Raises:
         RunError: the disk is full or the folder cannot be written; the old file, if any, is untouched.
@@ -174,16 +178,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         ) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if not isinstance(error, OSError):
+            raise
         raise RunError(
             f"{path}: cannot be written: {error.strerror or error}; free space or choose another folder"
         ) from error

@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
+    "Allowed",
+    "CheckpointSpec",
     "DataSpec",
+    "EarlyStoppingSpec",
     "EvalSpec",
     "ImageSizeSpec",
     "ModelSpec",
+    "OptimizerSpec",
     "RunSpec",
+    "ScheduleSpec",
     "SourceSpec",
     "Spec",
     "SplitSpec",
     "TrainSpec",
+    "weights_kind",
 ]
 
-Auto = Literal["auto"]
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Metric = Annotated[str, Field(pattern=r"^(bbox|segm)/(AP|AP50|AP75|APs|APm|APl|AR1|AR10|AR100|ARs|ARm|ARl)$")]
+
+@dataclass(frozen=True)
+class Allowed:
+    """In a field's annotation: what an error says is allowed, where the type alone does not say it."""
+
+    text: str
+
+
+def weights_kind(weights: str) -> Literal["coco", "imagenet", "none", "zoo", "url", "path"]:
+    """What a `model.weights` is: a keyword, ``zoo:<name>``, an address, or else a path."""
+    if weights in ("coco", "imagenet", "none"):
+        return weights  # type: ignore[return-value]
+    if weights.startswith("zoo:"):
+        return "zoo"
+    return "url" if "://" in weights else "path"
+
+
+def _check_weights(weights: str) -> str:
+    """Refuse an address that anyone on the way could answer, and a hash that is none."""
+    kind = weights_kind(weights)
+    if not weights or weights == "zoo:":
+        raise ValueError(f"got {weights!r}; allowed: {WEIGHTS}")
+    if kind == "url":
+        address, _, fragment = weights.partition("#")
+        if not address.startswith("https://"):
+            raise ValueError(f"got {address}; only https:// addresses are fetched; download the file and give its path")
+        if fragment and not re.fullmatch(r"sha256=[0-9a-fA-F]{64}", fragment):
+            raise ValueError(f"got #{fragment}; allowed after the address: #sha256=<64 hex digits>")
+    return weights
 
 
 def _as_source(value: Any) -> Any:
@@ -35,37 +68,69 @@ def _as_list(value: Any) -> Any:
     return value if value is None or isinstance(value, list | tuple) else [value]
 
 
+def _as_digit(value: Any) -> Any:
+    """The text of a digit stands for the digit."""
+    return int(value) if value in ("0", "1") else value
+
+
+NAME = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 100 characters"
+WEIGHTS = "coco, imagenet, none, zoo:<config>, an https:// address (with or without #sha256=<hex>), or a path"
+SCORES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+Auto = Literal["auto"]
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Metric = Annotated[
+    str,
+    Field(pattern=rf"^(bbox|segm)/({'|'.join(SCORES)})$"),
+    Allowed(f"bbox/ or segm/ and one of {', '.join(SCORES)}, such as bbox/AP50"),
+]
+Text = Annotated[str, Field(min_length=1), Allowed("a name")]
+Augmentation = Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)]
+
+
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # NaN is no number that any field here can mean, and JSON has none.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSpec(_Model):
     """Which model, from which weights. `zoo` names an official config of the backend instead of family and backbone."""
 
-    family: str | None = None
-    backbone: str | None = None
-    zoo: str | None = None
-    weights: str = "coco"
-    frozen_stages: Annotated[int, Field(ge=0)] | Auto | None = "auto"
+    family: Text | None = None
+    backbone: Text | None = None
+    zoo: Text | None = None
+    weights: Annotated[str, AfterValidator(_check_weights), Allowed(WEIGHTS)] = "coco"
+    frozen_stages: Annotated[int, Field(ge=0)] | Auto | None = Field(
+        "auto", description="freeze the stem and this many stages; 0: the stem alone; null: nothing"
+    )
     norm: Literal["official", "frozen", "batch", "sync"] = "official"
 
     @model_validator(mode="after")
     def _one_way_to_name_it(self) -> ModelSpec:
-        if (self.family is None) == (self.zoo is None):
-            raise ValueError("give either family (with or without backbone) or zoo")
+        if self.family is None and self.zoo is None:
+            raise ValueError("names no model; give family (with or without backbone), or zoo")
+        if self.family is not None and self.zoo is not None:
+            raise ValueError(f"got family {self.family} and zoo {self.zoo}; give one of them")
         if self.zoo is not None and self.backbone is not None:
-            raise ValueError("backbone belongs to family; zoo names a whole config")
+            raise ValueError(
+                f"got zoo {self.zoo} and backbone {self.backbone}; zoo names a whole config, remove backbone"
+            )
         return self
 
 
 class SourceSpec(_Model):
     """One set of annotations in any known format, and where its images are."""
 
-    annotations: Path
-    images: Path | None = None
-    format: str = "auto"
-    subset: str | None = Field(None, description="a named part of the set, such as VOC's ImageSets/Main/train.txt")
-    origin: Literal["auto", 0, 1] = Field("auto", description="whether pixel coordinates start at 0 or 1 (VOC)")
+    annotations: Annotated[Path, Allowed("a path")] = Field(description="a file or folder, relative to the spec file")
+    images: Annotated[Path, Allowed("a path")] | None = Field(
+        None, description="the folder of the images; null: searched for around the annotations"
+    )
+    format: str = Field("auto", description="a format's name; auto: told by the content")
+    subset: Text | None = Field(None, description="a named part of the set, such as VOC's ImageSets/Main/train.txt")
+    origin: Annotated[Literal["auto", 0, 1], BeforeValidator(_as_digit)] = Field(
+        "auto", description="whether pixel coordinates start at 0 or 1 (VOC)"
+    )
 
 
 Source = Annotated[SourceSpec, BeforeValidator(_as_source)]
@@ -77,28 +142,47 @@ class SplitSpec(_Model):
 
     val: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    by: str = Field("image", pattern=r"^(image|prefix|field:.+)$")
+    by: Annotated[str, Field(pattern=r"^(image|prefix|field:.+)$"), Allowed("image, prefix, field:<name>")] = Field(
+        "image", description="what stays together: each image alone, a prefix of the file names, a field of the image"
+    )
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> SplitSpec:
+        if self.val + self.test >= 1:
+            raise ValueError(
+                f"got val {self.val:g} and test {self.test:g}; their sum must be below 1, the rest is trained on"
+            )
+        return self
 
 
 class ImageSizeSpec(_Model):
     """Either short and long side (aspect kept), or a square."""
 
-    short: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
-    long: Positive | None = None
-    test_short: Positive | None = None
+    short: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] | None = Field(
+        None, description="the short side in pixels; a list: one of them at random, or in between with sampling: range"
+    )
+    long: Positive | None = Field(None, description="the long side's limit in pixels")
+    test_short: Positive | None = Field(None, description="the short side when scoring; null: the largest of short")
     sampling: Literal["choice", "range"] = "choice"
-    square: Positive | None = None
-    fit: Literal["pad", "stretch"] = "stretch"
+    square: Positive | None = Field(None, description="both sides in pixels, instead of short and long")
+    fit: Literal["pad", "stretch"] = Field("stretch", description="how an image fills the square")
 
     @model_validator(mode="after")
     def _one_shape(self) -> ImageSizeSpec:
         if self.square is not None and (self.short or self.long or self.test_short):
-            raise ValueError("square excludes short, long and test_short")
+            raise ValueError("got square and another side; square excludes short, long and test_short")
         if self.square is None and self.short is None:
-            raise ValueError("give short (and long), or square")
-        if self.sampling == "range" and not (isinstance(self.short, tuple) and len(self.short) == 2):
-            raise ValueError("sampling: range needs short: [smallest, largest]")
+            raise ValueError("has no side; give short (and long), or square")
+        if self.square is None and self.fit == "pad":
+            raise ValueError("got fit: pad without square; with short and long the aspect is kept, remove fit")
+        if self.sampling == "range" and not (
+            isinstance(self.short, tuple) and len(self.short) == 2 and self.short[0] <= self.short[1]
+        ):
+            raise ValueError("got sampling: range; it needs short: [smallest, largest]")
+        smallest = min(self.short) if isinstance(self.short, tuple) else self.short
+        if self.long is not None and smallest is not None and self.long < smallest:
+            raise ValueError(f"got long {self.long}, below short {smallest}; the long side is the larger one")
         return self
 
 
@@ -109,15 +193,22 @@ class DataSpec(_Model):
     val: Sources = ()
     test: Sources = ()
     split: SplitSpec | None = None
-    classes: Auto | Annotated[tuple[str, ...], Field(min_length=1)] = "auto"
+    classes: Auto | Annotated[tuple[Text, ...], Field(min_length=1)] = "auto"
     image_size: ImageSizeSpec | None = None
     keep_empty_images: bool = True
     crowd: Literal["official", "ignore", "drop"] = "official"
     missing_masks: Literal["error", "box", "drop"] = "error"
     skip_bad_images: bool = False
-    augment: tuple[dict[str, dict[str, Any] | None], ...] | None = None
-    batch_size: Positive | Auto = "auto"
-    workers: Annotated[int, Field(ge=0)] | Auto = "auto"
+    augment: Annotated[tuple[Augmentation, ...], Allowed("a list such as [{HorizontalFlip: {p: 0.5}}]")] | None = None
+    batch_size: Positive | Auto = Field("auto", description="images a step, over all devices")
+    workers: Annotated[int, Field(ge=0)] | Auto = Field("auto", description="loader processes a device")
+
+    @model_validator(mode="after")
+    def _classes_once(self) -> DataSpec:
+        doubled = [name for i, name in enumerate(self.classes) if self.classes != "auto" and name in self.classes[:i]]
+        if doubled:
+            raise ValueError(f"classes: {doubled[0]!r} is listed twice; each name once")
+        return self
 
 
 class OptimizerSpec(_Model):
@@ -128,6 +219,12 @@ class OptimizerSpec(_Model):
     momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
     weight_decay: Annotated[float, Field(ge=0)] | None = None
 
+    @model_validator(mode="after")
+    def _adamw_has_no_momentum(self) -> OptimizerSpec:
+        if self.name == "adamw" and self.momentum is not None:
+            raise ValueError(f"got momentum {self.momentum:g} with name: adamw, which has none; remove momentum")
+        return self
+
 
 class ScheduleSpec(_Model):
     """The learning-rate schedule; milestones in epochs."""
@@ -137,6 +234,16 @@ class ScheduleSpec(_Model):
     gamma: Annotated[float, Field(gt=0, le=1)] | None = None
     warmup_iterations: Annotated[int, Field(ge=0)] | Auto = "auto"
     min_lr: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _steps_belong_to_multistep(self) -> ScheduleSpec:
+        given = [key for key in ("milestones", "gamma") if getattr(self, key) is not None]
+        if given and self.name not in (None, "multistep"):
+            raise ValueError(f"got {' and '.join(given)} with name: {self.name}; they belong to multistep, remove them")
+        if self.milestones is not None and list(self.milestones) != sorted(set(self.milestones)):
+            shown = ", ".join(f"{m:g}" for m in self.milestones)
+            raise ValueError(f"milestones: got [{shown}]; they must rise")
+        return self
 
 
 class EarlyStoppingSpec(_Model):
@@ -152,8 +259,8 @@ class CheckpointSpec(_Model):
     every_epochs: Positive = 1
     every_minutes: Annotated[float, Field(gt=0)] | None = 15
     every_iterations: Positive | None = None
-    keep: Annotated[int, Field(ge=0)] = 0
-    best: Metric | Auto = "auto"
+    keep: Annotated[int, Field(ge=0)] = Field(0, description="how many older checkpoints stay beside last and best")
+    best: Metric | Auto = Field("auto", description="the score that selects; auto: the AP of the model's task")
 
 
 class TrainSpec(_Model):
@@ -165,9 +272,13 @@ class TrainSpec(_Model):
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    gradient_clip: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="limit of the norm of the whole gradient"
+    )
     accumulate: Positive = 1
-    ema: bool | Annotated[float, Field(gt=0, lt=1)] | None = None
+    ema: bool | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="average the weights: true, or the decay"
+    )
     early_stopping: EarlyStoppingSpec | None = None
     checkpoint: CheckpointSpec = CheckpointSpec()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -177,7 +288,7 @@ class TrainSpec(_Model):
     @model_validator(mode="after")
     def _one_length(self) -> TrainSpec:
         if self.epochs is not None and self.iterations is not None:
-            raise ValueError("give epochs or iterations, not both")
+            raise ValueError(f"got epochs {self.epochs} and iterations {self.iterations}; give one of them")
         return self
 
 
@@ -201,7 +312,7 @@ class RunSpec(_Model):
 class Spec(_Model):
     """One run: model, data, recipe, evaluation, device. `native` is merged into the translated config."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100), Allowed(NAME)]
     backend: str = "torchvision"
     model: ModelSpec
     data: DataSpec
@@ -209,3 +320,11 @@ class Spec(_Model):
     eval: EvalSpec = EvalSpec()
     run: RunSpec = RunSpec()
     native: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _stopping_needs_scores(self) -> Spec:
+        if self.train.early_stopping is not None and self.eval.every_epochs == 0:
+            raise ValueError(
+                "train.early_stopping: needs scores, but eval.every_epochs is 0; set eval.every_epochs to 1 or more"
+            )
+        return self

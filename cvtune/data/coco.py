@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Annotation", "Category", "Dataset", "Image", "Rle", "Segmentation"]
+from cvtune.errors import DataError
+from cvtune.runs import write_bytes
+
+if TYPE_CHECKING:
+    from cvtune.data.receipt import Receipt
+
+__all__ = [
+    "Annotation",
+    "Category",
+    "Dataset",
+    "Id",
+    "Image",
+    "Polygon",
+    "Rle",
+    "Segmentation",
+    "load_coco",
+    "save_coco",
+    "to_coco_json",
+]
 
 Id = int | str
 Polygon = NDArray[np.float64]
@@ -72,3 +91,112 @@ class Dataset:
     annotations: tuple[Annotation, ...]
     categories: tuple[Category, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_coco(path: Path, images: Path | None = None, receipt: Receipt | None = None) -> Dataset:
+    """Read COCO JSON.
+
+    Ids are integers (whole floats too) or strings and stay as they are; annotations without one get the next free
+    integers. Keys that COCO's core does not know (keypoints, attributes, scores, licences) are kept in `extra`.
+    An area that is missing is the mask's in pixels, else the box's; a stated one is kept. Polygons are read-only.
+
+    Mended: a missing bbox is taken from the mask; polygons of fewer than three points or with stray numbers are left
+    out of their annotation. Left out: annotations of unlisted images, with a bbox that is not four finite numbers or
+    has a negative size, with an RLE that is not their image's size, or with neither box nor mask. The receipt says
+    so, with ``<file name> annotation <id>``; without a receipt a loss is an error.
+
+    Args:
+        path: the JSON file.
+        images: the folder that file names are relative to; without it they are looked for around the JSON file. An
+            image that is not found has the path None.
+        receipt: where repairs and losses are noted. Counting in is left to the caller.
+
+    Raises:
+        DataError: the file is missing, is no JSON or no COCO; an id, a name or a size is missing or malformed; two
+            images or two categories share an id; an annotation's category is not listed.
+    """
+    # The reader needs the types of this module.
+    from cvtune.data.coco_read import read_coco
+
+    return read_coco(Path(path), images, receipt)
+
+
+def save_coco(dataset: Dataset, path: Path) -> None:
+    """Write COCO JSON, a record a line; `load_coco` gives the same data set back, to the last bit.
+
+    Raises:
+        DataError: a box, an area or a polygon is not finite, which JSON cannot say.
+        RunError: the file cannot be written; an older one is untouched.
+    """
+    write_bytes(Path(path), _pieces(dataset))
+
+
+def to_coco_json(dataset: Dataset) -> dict[str, Any]:
+    """A data set as plain JSON types in COCO's form: polygons as lists, RLE compressed to a string.
+
+    An image's `path` is not written. Raises DataError where a box, an area or a polygon is not finite.
+    """
+    return _other_keys(dataset) | {key: list(records) for key, records in _lists(dataset)}
+
+
+def _lists(dataset: Dataset) -> tuple[tuple[str, Iterable[dict[str, Any]]], ...]:
+    return (
+        ("categories", map(_category_json, dataset.categories)),
+        ("images", map(_image_json, dataset.images)),
+        ("annotations", map(_annotation_json, dataset.annotations)),
+    )
+
+
+def _other_keys(dataset: Dataset) -> dict[str, Any]:
+    return {key: value for key, value in dataset.extra.items() if key not in ("images", "annotations", "categories")}
+
+
+def _category_json(category: Category) -> dict[str, Any]:
+    above = {} if category.supercategory is None else {"supercategory": category.supercategory}
+    return {**category.extra, "id": category.id, "name": category.name, **above}
+
+
+def _image_json(image: Image) -> dict[str, Any]:
+    size = {"width": image.width, "height": image.height}
+    return {**image.extra, "id": image.id, "file_name": image.file_name, **size}
+
+
+def _annotation_json(annotation: Annotation) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        **annotation.extra,
+        "id": annotation.id,
+        "image_id": annotation.image_id,
+        "category_id": annotation.category_id,
+        "bbox": [float(value) for value in annotation.bbox_xywh],
+        "area": float(annotation.area),
+        "iscrowd": int(annotation.iscrowd),
+    }
+    finite = all(map(math.isfinite, (*record["bbox"], record["area"])))
+    mask = annotation.segmentation
+    if isinstance(mask, Rle):
+        record["segmentation"] = {"size": list(mask.size_hw), "counts": mask.counts.decode("ascii")}
+    elif mask is not None:
+        finite = finite and all(np.isfinite(polygon).all() for polygon in mask)
+        record["segmentation"] = [polygon.tolist() for polygon in mask]
+    if not finite:
+        raise DataError(
+            f"annotation {annotation.id!r} of image {annotation.image_id!r}: its bbox {record['bbox']}, its area "
+            f"{record['area']} and its polygons must be finite numbers to be written as JSON"
+        )
+    return record
+
+
+def _pieces(dataset: Dataset) -> Iterator[bytes]:
+    """The text of the file, some records at a time."""
+    import msgspec
+
+    encode = msgspec.json.Encoder().encode
+    yield b"{\n"
+    for key, value in _other_keys(dataset).items():
+        yield encode(key) + b": " + encode(value) + b",\n"
+    for n, (key, records) in enumerate(_lists(dataset)):
+        yield (b",\n" if n else b"") + encode(key) + b": [\n"
+        for i, record in enumerate(records):
+            yield (b",\n" if i else b"") + encode(record)
+        yield b"\n]"
+    yield b"\n}\n"

@@ -65,13 +65,15 @@ def line_chart(
         return None
     xs = [x for s in shown for x, _ in s.points]
     ys = [y for s in shown for _, y in s.points]
-    x_ticks = nice_ticks(min(xs), max(xs), 5, whole=all(float(x).is_integer() for s in series for x, _ in s.points))
-    y_ticks = nice_ticks(min(0.0, *ys) if from_zero else min(ys), max(ys), 4)
     x_low, x_high = min(xs), max(xs)
+    if 0 < x_low <= 0.1 * x_high:
+        x_low = 0.0
+    x_ticks = nice_ticks(x_low, x_high, 6, whole=all(float(x).is_integer() for s in series for x, _ in s.points))
+    y_ticks = nice_ticks(min(0.0, *ys) if from_zero else min(ys), max(ys), 4)
     if x_low == x_high:
         x_low, x_high = x_low - 1, x_high + 1
     y_low, y_high = y_ticks[0], y_ticks[-1]
-    left = 22 + CHARACTER * max(len(tick_text(t)) for t in y_ticks)
+    left = 27 + CHARACTER * max(len(tick_text(t)) for t in y_ticks)
 
     def px(x: float) -> float:
         return left + (x - x_low) / (x_high - x_low) * (WIDTH - left - RIGHT)
@@ -93,9 +95,9 @@ def line_chart(
     parts.append(_text("label", (left + WIDTH - RIGHT) / 2, HEIGHT - 5, x_label, "middle"))
     middle = (TOP + HEIGHT - BOTTOM) / 2
     parts.append(
-        Markup('<text class="label" text-anchor="middle" transform="translate(11 {:.1f}) rotate(-90)">{}</text>').format(
-            middle, y_label
-        )
+        Markup(
+            '<text class="label" text-anchor="middle" transform="translate(11 {:.1f}) rotate(-90)">{}</text>'
+        ).format(middle, y_label)
     )
     if mark and x_low <= mark[0] <= x_high:
         near_end = px(mark[0]) > 0.7 * WIDTH
@@ -137,7 +139,7 @@ def nice_ticks(low: float, high: float, wanted: int, whole: bool = False) -> lis
         low, high = (low - pad, high + pad) if low else (0.0, pad)
     raw = (high - low) / max(1, wanted)
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= 0.7 * raw)
     if whole:
         step = max(1.0, step)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -7,7 +7,7 @@ from typing import Any
 
 from cvtune.report.charts import Chart, Series, line_chart, smooth
 from cvtune.report.facts import KINDS, RunFacts
-from cvtune.report.text import is_number, shorten
+from cvtune.report.text import count, is_number
 
 __all__ = ["comparison_curves", "run_curves"]
 
@@ -16,7 +16,7 @@ MOST_LOSSES = 16
 
 
 def run_curves(facts: RunFacts) -> list[Chart]:
-    """Training loss, its parts and the learning rate by step; validation AP by epoch. Those without data are left out."""
+    """Training loss, its parts and the learning rate by step; validation AP by epoch; none without data."""
     loss = _points(facts.steps, "loss")
     series = [Series("loss", loss)]
     if len(loss) > 40:
@@ -41,9 +41,7 @@ def comparison_curves(runs: Sequence[RunFacts], names: Sequence[str]) -> list[Ch
     """AP by epoch of each kind, and the smoothed training loss by epoch, one line a run."""
     charts = []
     for kind, word in KINDS.items():
-        series = [
-            Series(name, _ap_points(facts, kind, "AP")) for facts, name in zip(runs, names, strict=True)
-        ]
+        series = [Series(name, _ap_points(facts, kind, "AP")) for facts, name in zip(runs, names, strict=True)]
         charts.append(line_chart(f"ap-{kind}", f"{word} AP on validation", series, "epoch", "AP × 100"))
     losses = []
     for facts, name in zip(runs, names, strict=True):
@@ -75,7 +73,7 @@ def _ap_points(facts: RunFacts, kind: str, metric: str) -> Points:
 
 def _best(facts: RunFacts) -> tuple[float, str] | None:
     epoch = facts.best.get("epoch")
-    return (float(epoch), f"best: {shorten(facts.selects_by, 12)}") if is_number(epoch) else None
+    return (float(epoch), f"best, epoch {count(epoch)}") if is_number(epoch) else None
 
 
 def _points(records: Iterable[Mapping[str, Any]], key: str, group: str | None = None) -> Points:
@@ -84,5 +82,5 @@ def _points(records: Iterable[Mapping[str, Any]], key: str, group: str | None = 
         values = record.get(group) if group else record
         value = values.get(key) if isinstance(values, Mapping) else None
         if is_number(value):
-            points.append((float(record["step"]), float(value)))  # type: ignore[arg-type]
+            points.append((float(record["step"]), float(value)))
     return points

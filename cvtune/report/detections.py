@@ -78,17 +78,15 @@ def read_picture_data(facts: RunFacts) -> PictureData:
     if facts.class_map is None:
         raise DataError("The classes are unknown, so predictions cannot be drawn.")
     class_map, path = facts.class_map, facts.run.data(facts.split)
-    if not path.exists():
-        raise DataError(f"There is no data/{path.name}, so there is no ground truth to draw.")
     if not facts.run.predictions.exists():
         raise DataError("There is no predictions.json: the run has not predicted its images yet.")
+    if not path.exists():
+        raise DataError(f"There is no data/{path.name}, so there is no ground truth to draw.")
     truth = _decode(path, _File)
     results = _decode(facts.run.predictions, list[_Result])
     position = {image.id: i for i, image in enumerate(truth.images)}
     source, names = _image_names(facts, position)
-    annotations = [
-        a for a in truth.annotations if a.image_id in position and 1 <= a.category_id <= len(class_map)
-    ]
+    annotations = [a for a in truth.annotations if a.image_id in position and 1 <= a.category_id <= len(class_map)]
     index_of = class_map.index_of_source_id
     known = [r for r in results if r.image_id in source and r.category_id in index_of]
     boxed = [r for r in known if r.bbox is not None]
@@ -127,9 +125,7 @@ def _decode(path: Path, kind: Any) -> Any:
         raise DataError(f"{path.name} has an unexpected form: {error}.") from error
 
 
-def _image_names(
-    facts: RunFacts, position: Mapping[int, int]
-) -> tuple[dict[int | str, int], dict[int, str]]:
+def _image_names(facts: RunFacts, position: Mapping[int, int]) -> tuple[dict[int | str, int], dict[int, str]]:
     """Source image id -> position, and position -> the file name that the source gave. Canonical ids without a map."""
     listed: Any = []
     if facts.run.images.exists():
@@ -137,7 +133,7 @@ def _image_names(
         listed = content.get(facts.split, []) if isinstance(content, Mapping) else []
     rows = [row for row in listed if isinstance(row, Mapping) and row.get("id") in position]
     if not rows:
-        return dict(position), {}
+        return {key: position[key] for key in position}, {}
     source = {row.get("source_id", row["id"]): position[row["id"]] for row in rows}
     return source, {position[row["id"]]: str(row.get("file_name") or "") for row in rows}
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtune.data.coco import Rle, Segmentation
-from cvtune.data.draw import draw_objects
 from cvtune.data.geometry import mask_to_rle, rle_from_json, rle_to_mask, segmentation_to_rle
 from cvtune.data.images import read_rgb
 from cvtune.errors import DataError
@@ -88,7 +87,10 @@ def make_gallery(facts: RunFacts) -> Gallery:
     matches = match(data.truth, data.found, len(data.paths), IOU)
     chosen = pick_threshold(data.truth, data.found, matches)
     scored = _score(data, matches, chosen[0] if chosen else NO_THRESHOLD)
-    missed, false = _per_image(scored, data.truth.image, scored.missed), _per_image(scored, data.found.image, scored.false)
+    missed, false = (
+        _per_image(scored, data.truth.image, scored.missed),
+        _per_image(scored, data.found.image, scored.false),
+    )
     errors = missed + false
     by_errors = np.argsort(-errors, kind="stable")[:WORST]
     worst = [int(i) for i in by_errors if errors[i]]
@@ -105,9 +107,7 @@ def make_gallery(facts: RunFacts) -> Gallery:
         for i in worst + drawn
     ]
     pairs = _draw_all(scored, worst + drawn, pairs)
-    return Gallery(
-        _sentence(scored, chosen), _notes(data), tuple(pairs[: len(worst)]), tuple(pairs[len(worst) :])
-    )
+    return Gallery(_sentence(scored, chosen), _notes(data), tuple(pairs[: len(worst)]), tuple(pairs[len(worst) :]))
 
 
 def _score(data: PictureData, matches: Matches, threshold: float) -> _Scored:
@@ -170,6 +170,8 @@ def _draw_all(scored: _Scored, images: Sequence[int], pairs: Sequence[Pair]) -> 
 
 def _draw(scored: _Scored, i: int, longest: int, quality: int) -> tuple[bytes, bytes]:
     """The two JPEGs of image `i`: resized first, then drawn on, so that lines and names stay sharp."""
+    from cvtune.data.draw import draw_objects
+
     data = scored.data
     rgb = _resize(read_rgb(data.paths[i]), longest)
     scale_xy = (rgb.shape[1] / data.sizes_wh[i][0], rgb.shape[0] / data.sizes_wh[i][1])
@@ -187,7 +189,7 @@ def _draw(scored: _Scored, i: int, longest: int, quality: int) -> tuple[bytes, b
             name += " (crowd)" if objects.crowd[n] else ""
             score = float(objects.score[n]) if objects is data.found else None
             rle = _scaled_mask(masks[n], data.sizes_wh[i], size_hw)
-            rows.append((tuple(box.tolist()), name, score, rle))  # type: ignore[arg-type]
+            rows.append((tuple(box.tolist()), name, score, rle))
             if wrong[n]:
                 mistakes.append(box)
         jpegs.append(_jpeg(_mark(draw_objects(rgb, rows), mistakes), quality))
@@ -234,8 +236,8 @@ def _mark(rgb: Rgb, boxes_xywh: Sequence[NDArray[np.float64]]) -> Rgb:
         arm = int(np.clip(min(w, h) / 3, 5, 16))
         x0, y0, x1, y1 = (round(v) for v in (x - 3, y - 3, x + w + 3, y + h + 3))
         for cx, cy, dx, dy in ((x0, y0, arm, arm), (x1, y0, -arm, arm), (x0, y1, arm, -arm), (x1, y1, -arm, -arm)):
-            cv2.line(marked, (cx, cy), (cx + dx, cy), MISTAKE, 3)
-            cv2.line(marked, (cx, cy), (cx, cy + dy), MISTAKE, 3)
+            cv2.line(marked, (cx, cy), (cx + dx, cy), MISTAKE, 2)
+            cv2.line(marked, (cx, cy), (cx, cy + dy), MISTAKE, 2)
     return marked
 
 

@@ -59,9 +59,9 @@ def _scores(facts: RunFacts) -> str:
     return f"{said} on {_images(images, facts.split)}" if is_number(images) else said
 
 
-def _images(images: int, split: str) -> str:
+def _images(images: float, split: str) -> str:
     name = SPLITS.get(split, split)
-    return plural(images, f"{name} image")
+    return plural(int(images), f"{name} image")
 
 
 def _best(facts: RunFacts) -> str:
@@ -95,7 +95,7 @@ def _unscored(facts: RunFacts) -> str:
     last = facts.evals[-1] if facts.evals else None
     if last is not None:
         kind = facts.selects_by.split("/")[0]
-        scores = last["eval"].get(kind) or next(iter(last["eval"].values()), {})
+        scores: Any = last["eval"].get(kind) or next(iter(last["eval"].values()), {})
         value = scores.get("AP") if isinstance(scores, Mapping) else None
         if is_number(value):
             where = f" after epoch {count(last['epoch'])}" if is_number(last.get("epoch")) else ""

@@ -10,6 +10,7 @@ from cvtune.report.facts import KINDS, NAMES, RunFacts
 from cvtune.report.text import count, difference, duration, is_number, percent, plural, shorten, value_text
 
 __all__ = [
+    "MOST_CLASSES",
     "ClassRow",
     "ReceiptView",
     "class_rows",
@@ -17,6 +18,7 @@ __all__ = [
     "data_rows",
     "different_settings",
     "environment_rows",
+    "extra_rows",
     "override_rows",
     "receipt_view",
     "score_rows",
@@ -24,7 +26,12 @@ __all__ = [
 ]
 
 MOST_CLASSES = 500
-KINDS_OF_OVERRIDE = {"spec": "asked for in the spec", "data": "follows from the data", "host": "follows from the machine"}
+MOST_RECEIPT_ROWS = 60
+KINDS_OF_OVERRIDE = {
+    "spec": "asked for in the spec",
+    "data": "follows from the data",
+    "host": "follows from the machine",
+}
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,10 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ReceiptView:
-    """Counts as (what, in, out), and events as (how many, code, what it means, examples)."""
+    """Counts as (what, in, out, dropped), and events as (times, drop or repair or note, code, meaning, examples)."""
 
-    counts: tuple[tuple[str, Any, Any], ...]
-    events: tuple[tuple[int, str, str, tuple[str, ...]], ...]
+    counts: tuple[tuple[str, Any, Any, Any], ...]
+    events: tuple[tuple[Any, str, str, str, tuple[str, ...]], ...]
 
 
 def score_rows(facts: RunFacts) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -95,6 +102,14 @@ def override_rows(facts: RunFacts) -> list[tuple[str, str, str, str, str]]:
     ]
 
 
+def extra_rows(facts: RunFacts) -> list[tuple[str, str, str]]:
+    """What the native file cannot say: (field, value, mechanism)."""
+    return [
+        (shorten(key, 80), value_text(_mapping(extra).get("value")), shorten(_mapping(extra).get("mechanism", ""), 200))
+        for key, extra in facts.extras.items()
+    ]
+
+
 def data_rows(facts: RunFacts) -> tuple[list[str], list[tuple[str, tuple[str, ...]]]]:
     """The splits, and the summary's rows: (what, a value for each split)."""
     splits = list(facts.data)
@@ -109,8 +124,10 @@ def data_rows(facts: RunFacts) -> tuple[list[str], list[tuple[str, tuple[str, ..
     ):
         rows.append((what, tuple(count(facts.data[split].get(key)) for split in splits)))
     rows.append(("median image size, px", tuple(_size(facts.data[s].get("image_size_wh")) for s in splits)))
-    rows.append(("object size √(w·h), px: 5, 50, 95 %", tuple(_quantiles(facts.data[s].get("box_sizes")) for s in splits)))
-    names: dict[str, int] = {}
+    rows.append(
+        ("object size √(w·h), px: 5, 50, 95 %", tuple(_quantiles(facts.data[s].get("box_sizes")) for s in splits))
+    )
+    names: dict[str, float] = {}
     for split in splits:
         for name, n in _mapping(facts.data[split].get("per_class")).items():
             names[name] = names.get(name, 0) + (n if is_number(n) else 0)
@@ -123,25 +140,33 @@ def data_rows(facts: RunFacts) -> tuple[list[str], list[tuple[str, tuple[str, ..
 
 
 def receipt_view(receipt: Mapping[str, Any]) -> ReceiptView:
-    """What the conversion dropped, changed or noticed, grouped by code, with up to three examples each."""
-    counts = []
+    """What the conversion dropped, repaired or noticed, by code, with up to three examples; drops first.
+
+    Classes are listed where they lost objects.
+    """
+    counts: list[tuple[str, Any, Any, Any]] = []
     for what in ("images", "annotations"):
         entry = _mapping(receipt.get(what))
         if entry:
-            counts.append((what, entry.get("in"), entry.get("out")))
-    for name, entry in list(_mapping(receipt.get("classes")).items())[:50]:
-        if isinstance(entry, Mapping) and entry.get("in") != entry.get("out"):
-            counts.append((f"class {shorten(name, 60)}", entry.get("in"), entry.get("out")))
-    reasons = _mapping(receipt.get("reasons"))
+            counts.append((what, entry.get("in"), entry.get("out"), entry.get("dropped")))
+    for name, value in _mapping(receipt.get("classes")).items():
+        entry = _mapping(value)
+        if entry.get("in") != entry.get("out") and len(counts) < MOST_RECEIPT_ROWS:
+            counts.append((f"class {shorten(name, 60)}", entry.get("in"), entry.get("out"), entry.get("dropped")))
+    reasons, totals = _mapping(receipt.get("reasons")), _mapping(receipt.get("counts"))
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for event in receipt.get("events") or ():
         if isinstance(event, Mapping):
             groups.setdefault(str(event.get("code", "")), []).append(event)
-    events = tuple(
-        (len(group), shorten(code, 60), shorten(reasons.get(code, ""), 200), _examples(group))
-        for code, group in sorted(groups.items(), key=lambda item: -len(item[1]))[:60]
-    )
-    return ReceiptView(tuple(counts), events)
+    events = []
+    for code, group in groups.items():
+        # Of repairs and notes the file lists the first thousand; their number is in `counts`.
+        times = totals.get(code, len(group))
+        kind = shorten(group[0].get("kind", ""), 20)
+        events.append((times, kind, shorten(code, 60), shorten(reasons.get(code, ""), 200), _examples(group)))
+    order = {"drop": 0, "repair": 1, "note": 2}
+    events.sort(key=lambda event: (order.get(event[1], 3), -event[0] if is_number(event[0]) else 0))
+    return ReceiptView(tuple(counts), tuple(events[:MOST_RECEIPT_ROWS]))
 
 
 def environment_rows(facts: RunFacts) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 __all__ = ["clean", "count", "difference", "duration", "is_number", "percent", "plural", "shorten", "value_text"]
 
@@ -36,26 +36,23 @@ def shorten(text: object, limit: int = 80) -> str:
     return f"{plain[: limit - tail - 1]}…{plain[-tail:]}"
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether `value` is an int or a finite float, and no bool."""
     return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and value == value
-        and abs(value) != float("inf")
+        isinstance(value, int | float) and not isinstance(value, bool) and value == value and abs(value) != float("inf")
     )
 
 
 def percent(value: object) -> str:
     """A fraction 0..1 times 100 with one decimal; a dash for COCO's -1 (no ground truth) and for what is no number."""
-    return f"{100 * value:.1f}" if is_number(value) and value >= 0 else NOTHING  # type: ignore[operator]
+    return f"{100 * value:.1f}" if is_number(value) and value >= 0 else NOTHING
 
 
 def difference(value: object, base: object) -> str:
     """``+1.2`` or ``−0.4``: the difference of two fractions times 100; empty where either is missing."""
-    if not (is_number(value) and is_number(base)) or value < 0 or base < 0:  # type: ignore[operator]
+    if not (is_number(value) and is_number(base)) or value < 0 or base < 0:
         return ""
-    points = round(100 * value, 1) - round(100 * base, 1)  # type: ignore[operator]
+    points = round(100 * value, 1) - round(100 * base, 1)
     if abs(points) < 0.05:
         return "±0.0"
     return f"{'+' if points > 0 else '−'}{abs(points):.1f}"
@@ -75,9 +72,9 @@ def plural(number: int, noun: str, several: str = "") -> str:
 
 def duration(seconds: object) -> str:
     """``38 s``, ``41 min``, ``2 h 05 min``; a dash for what is no number."""
-    if not is_number(seconds) or seconds < 0:  # type: ignore[operator]
+    if not is_number(seconds) or seconds < 0:
         return NOTHING
-    whole = round(float(seconds))  # type: ignore[arg-type]
+    whole = round(float(seconds))
     if whole < 120:
         return f"{whole} s"
     minutes = round(whole / 60)

@@ -1,0 +1,127 @@
+"""Annotation formats: one module each, found through one table and imported when used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+from cvtune.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    from cvtune.data.coco import Dataset
+    from cvtune.data.receipt import Receipt
+
+__all__ = ["FORMATS", "Format", "ReadSource", "detect_format", "load_format", "read_source"]
+
+FORMATS: Mapping[str, str] = MappingProxyType(
+    {
+        "coco": "cvtune.data.formats.coco",
+        "voc": "cvtune.data.formats.voc",
+    }
+)
+"""Format name -> the module that fulfils `Format`. To add a format is to add a line here, and the module."""
+
+
+@dataclass(frozen=True)
+class ReadSource:
+    """What to read: the annotations, where their images are, a named part of them, and where pixels start.
+
+    `shared` is scratch space: give the same dict to several reads and a folder with several subsets is parsed once.
+    """
+
+    path: Path
+    images: Path | None = None
+    subset: str | None = None
+    origin: Literal["auto", 0, 1] = "auto"
+    shared: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+class Format(Protocol):
+    """What a format's module offers as module-level functions."""
+
+    def detect(self, path: Path) -> str | None:
+        """Evidence, found in the content, that `path` is of this format ("3 .xml files with <bndbox>"), or None."""
+        ...
+
+    def subsets(self, path: Path) -> tuple[str, ...]:
+        """The names that `ReadSource.subset` may take; none where the format has no such parts."""
+        ...
+
+    def read(self, source: ReadSource, receipt: Receipt) -> Dataset:
+        """Read; count what is there with `receipt.count_in`, and account for every object that is not returned.
+
+        Boxes come out 0-based with continuous edges, clipped to their image where its size is known.
+        """
+        ...
+
+    def write(self, dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
+        """Write below the folder `path` (or to it, where it names a file of the format) and return the files.
+
+        What the format cannot hold goes on the receipt.
+        A format that is only read raises UnsupportedError.
+        """
+        ...
+
+
+def load_format(name: str) -> Format:
+    """The module of a format.
+
+    Raises:
+        DataError: there is no such format.
+    """
+    if name not in FORMATS:
+        raise DataError(f"format: {name!r} is unknown; allowed: auto, {', '.join(FORMATS)}{nearest(name, FORMATS)}")
+    return cast(Format, importlib.import_module(FORMATS[name]))
+
+
+def detect_format(path: Path) -> tuple[str, str]:
+    """Find the format by content: (format, the evidence).
+
+    Raises:
+        DataError: nothing is there, no format fits, or several do (each is named with its evidence).
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; correct the path of the annotations")
+    found = {name: evidence for name in FORMATS if (evidence := load_format(name).detect(path))}
+    if len(found) == 1:
+        return next(iter(found.items()))
+    if not found:
+        raise DataError(f"{path}: not annotations of a known format ({', '.join(FORMATS)}); {_contents(path)}")
+    candidates = "; ".join(f"{name}: {evidence}" for name, evidence in found.items())
+    raise DataError(f"{path}: several formats fit; name one with `format` or `--from`; candidates: {candidates}")
+
+
+def read_source(source: ReadSource, format: str, receipt: Receipt) -> Dataset:
+    """Read a source in the named format, or in the one that its content shows where `format` is "auto".
+
+    Raises:
+        DataError: the format is unknown or cannot be told, or the source is wrong.
+    """
+    if not Path(source.path).exists():
+        raise DataError(f"{source.path}: no such file or folder; correct the path of the annotations")
+    name = detect_format(source.path)[0] if format == "auto" else format
+    return load_format(name).read(source, receipt)
+
+
+def _contents(path: Path) -> str:
+    """What lies there, for an error."""
+    if path.is_file():
+        if path.suffix.lower() == ".json":
+            from cvtune.data.coco_file import open_coco
+
+            try:
+                open_coco(path)
+            except DataError as error:
+                return f"read as COCO: {error}"
+        return f"it is a {path.suffix or 'suffixless'} file of {path.stat().st_size:,} bytes"
+    suffixes: dict[str, int] = {}
+    for entry in path.iterdir():
+        kind = "folders" if entry.is_dir() else entry.suffix.lower() or "suffixless"
+        suffixes[kind] = suffixes.get(kind, 0) + 1
+    listed = ", ".join(f"{n} {kind}" for kind, n in sorted(suffixes.items(), key=lambda item: -item[1])[:6])
+    return f"the folder holds {listed or 'nothing'}"

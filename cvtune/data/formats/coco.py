@@ -1,0 +1,115 @@
+"""COCO JSON as a format: finding the file and its images. Roboflow's and CVAT's exports are COCO in other folders."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from cvtune.data.coco import Dataset, load_coco, save_coco
+from cvtune.data.coco_file import open_coco
+from cvtune.data.formats import ReadSource
+from cvtune.data.image_files import ImageFinder, image_folders
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError, nearest
+
+__all__ = ["detect", "read", "subsets", "write"]
+
+# Of a folder of many small JSON files (another format's) not all are opened.
+LOOK_AT = 20
+
+
+def detect(path: Path) -> str | None:
+    """Evidence that `path` is a COCO file or a folder of them: the keys images, annotations and categories."""
+    files = _coco_files(path)
+    if not files:
+        return None
+    names = ", ".join(str(file.name if path.is_file() else file.relative_to(path)) for file in files[:3])
+    return f"{names}{' ...' if len(files) > 3 else ''} with images, annotations and categories"
+
+
+def subsets(path: Path) -> tuple[str, ...]:
+    """The COCO files of a folder, by name: Roboflow's by their folder (train, valid), others by their stem."""
+    files = _coco_files(path) if path.is_dir() else []
+    return tuple(_label(file) for file in files) if len(files) > 1 else ()
+
+
+def read(source: ReadSource, receipt: Receipt) -> Dataset:
+    """Read a COCO file, or the one of a folder that `subset` names.
+
+    Images are searched by `file_name`, then by its base name, in `images` or, without it, beside the file, in `images`
+    beside it or one level up, and in folders named after the split. One that is not found has path None.
+
+    Raises:
+        DataError: no COCO file, several without a `subset`, or a wrong one.
+    """
+    file = _choose(source.path, source.subset)
+    lost, images_lost = receipt.classes_dropped, receipt.images_dropped
+    dataset = load_coco(file, source.images, receipt)
+    names = {category.id: category.name for category in dataset.categories}
+    came: Counter[str | None] = Counter(names[a.category_id] for a in dataset.annotations)
+    came.update(receipt.classes_dropped - lost)
+    receipt.count_in(len(dataset.images) + receipt.images_dropped - images_lost, came)
+    receipt.files.append(file)
+    missing = [image.file_name for image in dataset.images if image.path is None]
+    if missing:
+        folders = ImageFinder(image_folders(file, source.images)).describe()
+        detail = f"{len(missing):,} of {len(dataset.images):,}, the first: {missing[0]}; looked in {folders}"
+        receipt.note("image-missing", str(file), detail)
+    return dataset
+
+
+def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
+    """Write COCO JSON to `path`, or to ``annotations.json`` in it where it does not end in .json.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    file = path if path.suffix.lower() == ".json" else path / "annotations.json"
+    save_coco(dataset, file)
+    return (file,)
+
+
+def _coco_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".json" and _is_coco(path) else []
+    beside = sorted(path.glob("*.json"))[:LOOK_AT]
+    below = sorted(path.glob("annotations/*.json"))[:LOOK_AT]
+    exported = sorted(path.glob("*/_annotations.coco.json"))
+    return [file for file in dict.fromkeys([*beside, *below, *exported]) if _is_coco(file)]
+
+
+def _is_coco(file: Path) -> bool:
+    try:
+        open_coco(file)
+    except DataError:
+        return False
+    return True
+
+
+def _label(file: Path) -> str:
+    return file.parent.name if file.name == "_annotations.coco.json" else file.stem
+
+
+def _choose(path: Path, subset: str | None) -> Path:
+    if path.is_file():
+        if subset is not None:
+            raise DataError(f"{path}: a COCO file has no subsets; got {subset!r}; give the folder, or leave it out")
+        return path
+    files = {_label(file): file for file in _coco_files(path)}
+    if not files:
+        raise DataError(f"{path}: no COCO file in this folder, in `annotations` below it, or in folders of splits")
+    if subset is None:
+        if len(files) > 1:
+            raise DataError(f"{path}: holds several COCO files; name one with `subset`; allowed: {', '.join(files)}")
+        return next(iter(files.values()))
+    # instances_train2017 answers to train2017 and to train
+    matches = [
+        file
+        for label, file in files.items()
+        if subset in {label, (last := label.split("_")[-1]), last.rstrip("0123456789")}
+    ]
+    if subset in files:
+        return files[subset]
+    if len(matches) != 1:
+        raise DataError(f"{path}: no subset {subset!r}; allowed: {', '.join(files)}{nearest(subset, files)}")
+    return matches[0]

@@ -1,0 +1,334 @@
+"""Pascal VOC XML: devkits (Annotations, ImageSets, JPEGImages), flat folders, exports of CVAT and Roboflow.
+
+Coordinates: VOC counts pixels from 1 and its edges are inclusive; many tools write 0-based edges instead. Which one a
+set uses is decided once, over the whole folder, so that its subsets agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from cvtune.data.coco import Annotation, Category, Dataset, Image
+from cvtune.data.formats import ReadSource
+from cvtune.data.formats.voc_write import write
+from cvtune.data.formats.voc_xml import (
+    VocFile,
+    VocLayout,
+    VocObject,
+    find_layout,
+    is_voc,
+    parse_xml,
+    read_voc_file,
+    subset_ids,
+)
+from cvtune.data.image_files import ImageFinder
+from cvtune.data.images import image_header
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError
+
+__all__ = ["detect", "read", "subsets", "write"]
+
+Corners = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where pixels start, how sure that is, and why."""
+
+    value: Literal[0, 1]
+    code: Literal["origin-found", "origin-given", "origin-assumed"]
+    evidence: str
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A folder as parsed, whatever the subset.
+
+    `found` is what `_find_images` gives, `skipped` the (label, root tag) of files of another kind, `filled` the keys of
+    files without an image size.
+    """
+
+    layout: VocLayout
+    files: tuple[VocFile, ...]
+    found: Mapping[str, tuple[Path | None, str, str]]
+    skipped: tuple[tuple[str, str], ...]
+    filled: frozenset[str]
+
+
+def detect(path: Path) -> str | None:
+    """Evidence that `path` is VOC: XML files whose root is VOC's <annotation>."""
+    if path.is_file() and path.suffix.lower() != ".xml":
+        return None
+    try:
+        layout = find_layout(path)
+    except DataError:
+        return None
+    if path.is_dir() and layout.annotations.name != "Annotations":
+        # A stray XML among another format's files proves nothing.
+        others = sum(1 for entry in path.iterdir() if entry.suffix.lower() in {".json", ".txt", ".csv"})
+        if others > len(layout.files):
+            return None
+    looked = layout.files[:: max(1, len(layout.files) // 8)]
+    try:
+        voc = sum(is_voc(parse_xml(file)) for file in looked)
+    except DataError:
+        voc = 1 if layout.annotations.name == "Annotations" else 0
+    if voc * 2 < len(looked) or not voc:
+        return None
+    return f"{len(layout.files)} .xml files of <annotation> in {layout.annotations}"
+
+
+def subsets(path: Path) -> tuple[str, ...]:
+    """The names of the lists in ImageSets that list images of all classes."""
+    return find_layout(path).subsets() if path.is_dir() else ()
+
+
+def read(source: ReadSource, receipt: Receipt) -> Dataset:
+    """Read a VOC set or a subset of it.
+
+    Image ids are 1, 2, ... over the sorted files of the whole folder and category ids 1, 2, ... over the sorted names
+    of the whole folder, so subsets never collide. `name`, `pose`, `truncated`, `difficult`, `occluded` and
+    `attributes` are in `Annotation.extra`. `where` on the receipt counts objects from 1.
+
+    Raises:
+        DataError: no XML, malformed XML, an unknown subset, or an image size that neither XML nor image gives.
+    """
+    key = ("voc", source.path, source.images)
+    if key not in source.shared:
+        source.shared[key] = _scan(source.path, source.images)
+    scan: _Scan = source.shared[key]
+    every, found, layout = scan.files, scan.found, scan.layout
+    for label, tag in scan.skipped:
+        receipt.note("file-skipped", label, f"its root <{tag}> is not a VOC annotation")
+    chosen = _choose(every, layout, source.subset)
+    origin = _origin(every, source.origin)
+    if any(file.objects for file in every):
+        receipt.note(origin.code, str(source.path), f"{origin.value}-based: {origin.evidence}")
+    names = sorted({o.name for file in every for o in file.objects if o.name})
+    category_ids = {name: i for i, name in enumerate(names, start=1)}
+    number = {file.key: i for i, file in enumerate(every, start=1)}
+    before: dict[str, int] = {}  # objects in earlier files, so that annotation ids do not depend on the subset
+    total = 0
+    for file in every:
+        before[file.key] = total
+        total += len(file.objects)
+
+    images, annotations = [], []
+    for file in chosen:
+        path, name, remark = found[file.key]
+        if remark:
+            receipt.note("file-name-differs", file.label, remark)
+        if file.key in scan.filled:
+            receipt.repair("image-size-filled", file.label, f"{file.width}x{file.height} from {name}")
+        image = Image(number[file.key], name, file.width, file.height, path, file.extra)
+        if path is None:
+            receipt.note("image-missing", file.label, f"{name} was not found")
+        images.append(image)
+        for o in file.objects:
+            box = _box(o, file, origin.value, receipt)
+            if box is None:
+                continue
+            annotations.append(
+                Annotation(
+                    before[file.key] + o.index,
+                    image.id,
+                    category_ids[o.name],
+                    box,
+                    box[2] * box[3],
+                    _is_crowd(o),
+                    None,
+                    {"name": o.name, **o.extra},
+                )
+            )
+    _report(chosen, found, layout, receipt)
+    if source.subset is not None and layout.image_sets is not None:
+        receipt.files.append(layout.image_sets / f"{source.subset}.txt")
+    receipt.files += [file.path for file in chosen]
+    receipt.count_in(len(chosen), Counter(o.name or None for file in chosen for o in file.objects))
+    categories = tuple(Category(i, name) for name, i in category_ids.items())
+    return Dataset(tuple(images), tuple(annotations), categories)
+
+
+def _scan(path: Path, images: Path | None) -> _Scan:
+    layout = find_layout(path)
+    read = [(file, read_voc_file(file, layout)) for file in layout.files]
+    files = [file for _, file in read if isinstance(file, VocFile)]
+    if not files:
+        raise DataError(f"{path}: none of its {len(read)} .xml files is a VOC annotation")
+    found = _find_images(files, _finder(layout, images))
+    return _Scan(
+        layout,
+        tuple(_with_size(file, found[file.key][0]) for file in files),
+        found,
+        tuple((str(file.relative_to(layout.root)), tag) for file, tag in read if isinstance(tag, str)),
+        frozenset(file.key for file in files if not (file.width and file.height)),
+    )
+
+
+def _finder(layout: VocLayout, images: Path | None) -> ImageFinder:
+    if images is not None:
+        if not images.is_dir():
+            raise DataError(f"{images}: no such folder of images; correct `images`")
+        return ImageFinder([images, images / "JPEGImages"])
+    root = layout.root
+    beside = [root / "JPEGImages", root / "images", root, layout.annotations]
+    return ImageFinder([*beside, root.parent / "JPEGImages", root.parent / "images"])
+
+
+def _find_images(files: Sequence[VocFile], finder: ImageFinder) -> dict[str, tuple[Path | None, str, str]]:
+    """Key -> (image file, its name below its folder or as the XML says, a remark where the XML names another)."""
+    stems = {PurePosixPath(file.key).name for file in files}
+    found: dict[str, tuple[Path | None, str, str]] = {}
+    for file in files:
+        stem, folder = PurePosixPath(file.key).name, PurePosixPath(file.key).parent
+        named = finder.find(file.file_name, any_suffix=True) if file.file_name else None
+        if folder != PurePosixPath(".") and file.file_name and "/" not in file.file_name:
+            named = finder.find(str(folder / file.file_name)) or named
+        match = named
+        if named is None or named[0].stem != stem:
+            own = finder.find(file.key, any_suffix=True)
+            # Files that were renamed after labelling still carry the old name, which may be another file's by now.
+            if own is not None and (named is None or named[0].stem in stems):
+                match = own
+        if match is None:
+            found[file.key] = (None, file.file_name or file.key, "")
+            continue
+        name = match[0].relative_to(match[1]).as_posix()
+        says = PurePosixPath(file.file_name.replace("\\", "/"))
+        other = bool(file.file_name) and match[0].stem.lower() not in {says.stem.lower(), says.name.lower()}
+        found[file.key] = (match[0], name, f"names {file.file_name}, {name} was taken" if other else "")
+    return found
+
+
+def _with_size(file: VocFile, path: Path | None) -> VocFile:
+    """The file with its image's size, from the image's header where the XML has none."""
+    if file.width and file.height:
+        return file
+    if path is None:
+        raise DataError(
+            f"{file.path}: has no image size, and its image {file.file_name or file.key} was not found; "
+            "give the folder of the images with `images`"
+        )
+    # Tools that leave the size out draw on the image as it is displayed.
+    width, height = image_header(path).turned_size_wh
+    return replace(file, width=width, height=height)
+
+
+def _choose(every: Sequence[VocFile], layout: VocLayout, subset: str | None) -> Sequence[VocFile]:
+    if subset is None:
+        return every
+    by_key = {PurePosixPath(file.key).name: file for file in every} | {file.key: file for file in every}
+    ids = subset_ids(layout, subset)
+    chosen = [by_key.get(i) or by_key.get(str(PurePosixPath(i).with_suffix(""))) for i in ids]
+    missing = [i for i, file in zip(ids, chosen, strict=True) if file is None]
+    if missing:
+        raise DataError(
+            f"{layout.root}: {len(missing)} of the {len(ids)} images of subset {subset!r} have no .xml file in "
+            f"{layout.annotations}, the first: {missing[0]}; remove them from the list or add the files"
+        )
+    return list({file.key: file for file in chosen if file is not None}.values())
+
+
+def _corners(o: VocObject) -> Corners | None:
+    """The four numbers as they stand, or None where one is no finite number."""
+    if o.coordinates is None:
+        return None
+    try:
+        x0, y0, x1, y1 = map(float, o.coordinates)
+    except ValueError:
+        return None
+    return (x0, y0, x1, y1) if math.isfinite(x0 + y0 + x1 + y1) else None
+
+
+def _origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> _Origin:
+    """Decide where pixels start, over all files."""
+    if given != "auto":
+        return _Origin(given, "origin-given", "as asked")
+    touching, boxes, first = 0, 0, ""
+    for file in files:
+        for o in file.objects:
+            corners = _corners(o)
+            if corners is None or corners[2] <= corners[0] or corners[3] <= corners[1]:
+                continue
+            boxes += 1
+            # Pixels that are counted from 1 have no coordinate in [0, 1).
+            if 0 <= corners[0] < 1 or 0 <= corners[1] < 1:
+                return _Origin(0, "origin-found", f"{file.label} object {o.index} starts at {min(corners[:2]):g}")
+            if corners[2] == file.width or corners[3] == file.height:
+                touching += 1
+                first = first or f"{file.label} object {o.index}"
+    if touching:
+        evidence = f"no box starts below 1 and {touching:,} of {boxes:,} end at the image's edge (first: {first})"
+        return _Origin(1, "origin-found", evidence)
+    return _Origin(1, "origin-assumed", f"none of {boxes:,} boxes touches an edge; `origin: 0` says otherwise")
+
+
+def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners | None:
+    """The box as x, y, w, h with continuous 0-based edges, clipped; None, and a drop, where it is none.
+
+    As Detectron2's loader reads VOC: x0 = xmin - 1, x1 = xmax.
+    """
+    where, name = f"{file.label} object {o.index}", o.name or None
+    if name is None:
+        receipt.drop("class-missing", where, f"box {o.coordinates}")
+        return None
+    if o.coordinates is None:
+        receipt.drop("box-missing", where, "no <bndbox>", name)
+        return None
+    said = ", ".join(
+        f"{k}={v or 'missing'}" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), o.coordinates, strict=True)
+    )
+    corners = _corners(o)
+    if corners is None:
+        receipt.drop("box-not-numeric", where, said, name)
+        return None
+    x0, y0, x1, y1 = corners
+    if x1 < x0 or y1 < y0:
+        receipt.drop("box-inverted", where, said, name)
+        return None
+    if x1 == x0 or y1 == y0:
+        # One pixel by the letter of VOC, but in practice a click without a drag.
+        receipt.drop("box-zero-area", where, said, name)
+        return None
+    x0, y0 = x0 - origin, y0 - origin
+    left, top = max(x0, 0.0), max(y0, 0.0)
+    right, bottom = min(x1, float(file.width)), min(y1, float(file.height))
+    if right <= left or bottom <= top:
+        receipt.drop("box-outside", where, f"{said} in an image of {file.width}x{file.height}", name)
+        return None
+    if (left, top, right, bottom) != (x0, y0, x1, y1):
+        receipt.repair("box-clipped", where, f"{said} in an image of {file.width}x{file.height}", name)
+    return left, top, right - left, bottom - top
+
+
+def _is_crowd(o: VocObject) -> bool:
+    """COCO's iscrowd, as `write` keeps it among the attributes."""
+    return str(o.extra.get("attributes", {}).get("iscrowd", "")).lower() in {"1", "true"}
+
+
+def _report(
+    files: Sequence[VocFile], found: Mapping[str, tuple[Path | None, str, str]], layout: VocLayout, receipt: Receipt
+) -> None:
+    """Note what is kept as something else, or not read."""
+    difficult = sum(o.extra.get("difficult") == 1 for file in files for o in file.objects)
+    if difficult:
+        receipt.note("difficult-kept", str(layout.annotations), f"{difficult:,} objects")
+    parts = sum(o.parts for file in files for o in file.objects)
+    if parts:
+        receipt.note("parts-lost", str(layout.annotations), f"{parts:,} <part>")
+    unknown = Counter(tag for file in files for o in file.objects for tag in o.unknown)
+    for tag, n in unknown.items():
+        code = "mask-not-read" if tag in {"polygon", "mask", "segmentation", "segm"} else "attributes-lost"
+        receipt.note(code, str(layout.annotations), f"<{tag}> of {n:,} objects")
+    if any((layout.root / "SegmentationObject").glob("*.png")):
+        receipt.note("mask-not-read", str(layout.root / "SegmentationObject"), "instance masks in PNG files")
+    owners: dict[Path, str] = {}
+    for file in files:
+        path = found[file.key][0]
+        if path is not None and owners.setdefault(path, file.label) != file.label:
+            receipt.note("image-doubled", file.label, f"names the image of {owners[path]}: {path.name}")

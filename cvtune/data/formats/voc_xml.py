@@ -1,0 +1,219 @@
+"""VOC XML files: the folder's layout, and each file as plain records, without any judgement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import ParseError, fromstring
+
+from cvtune.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+__all__ = ["VocFile", "VocLayout", "VocObject", "find_layout", "is_voc", "parse_xml", "read_voc_file", "subset_ids"]
+
+COORDINATES = ("xmin", "ymin", "xmax", "ymax")
+# What an <object> is known to hold; anything else is reported as lost.
+KNOWN_TAGS = frozenset({"name", "bndbox", "pose", "truncated", "difficult", "occluded", "occlusion", "attributes"})
+# Nothing of the object: bookkeeping of labelling tools.
+IGNORED_TAGS = frozenset({"deleted", "verified", "date", "id", "part"})
+
+
+@dataclass(frozen=True, slots=True)
+class VocObject:
+    """One <object>: its 1-based place in the file, and its texts. `coordinates` is None without a <bndbox>."""
+
+    index: int
+    name: str
+    coordinates: tuple[str, str, str, str] | None
+    extra: dict[str, Any]
+    parts: int
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VocFile:
+    """One XML file. `label` is its path below the set's root, `key` what ImageSets call it; size 0 where missing."""
+
+    path: Path
+    label: str
+    key: str
+    file_name: str
+    width: int
+    height: int
+    objects: tuple[VocObject, ...]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VocLayout:
+    """Where things are: `root` for labels in messages, the folder of XML files, the lists, the XML files in order."""
+
+    root: Path
+    annotations: Path
+    image_sets: Path | None
+    files: tuple[Path, ...]
+
+    def subsets(self) -> tuple[str, ...]:
+        """The lists of images, by name; those of one class (with a flag on each line) are left out."""
+        if self.image_sets is None:
+            return ()
+        return tuple(p.stem for p in sorted(self.image_sets.glob("*.txt")) if not _has_flags(_lines(p)))
+
+
+def find_layout(path: Path) -> VocLayout:
+    """Recognise a devkit root, its Annotations folder, a folder of XML files beside images, or one XML file.
+
+    Raises:
+        DataError: there is no XML file, or several sets lie side by side.
+    """
+    if path.is_file():
+        return VocLayout(path.parent, path.parent, None, (path,))
+    root = path
+    if not (path / "Annotations").is_dir() and not any(path.glob("*.xml")):
+        inner = sorted(folder.parent for folder in path.glob("*/Annotations") if folder.is_dir())
+        if len(inner) > 1:
+            names = ", ".join(folder.name for folder in inner)
+            raise DataError(f"{path}: holds several VOC sets ({names}); give the path of one of them")
+        root = inner[0] if inner else path
+    if (root / "Annotations").is_dir():
+        annotations = root / "Annotations"
+    else:
+        annotations = root
+        if root.name == "Annotations":
+            root = root.parent
+    # Exports put the XML of images in subfolders into subfolders; a flat folder's subfolders are other things.
+    found = annotations.rglob("*.xml") if annotations.name == "Annotations" else annotations.glob("*.xml")
+    files = tuple(sorted(found))
+    if not files:
+        raise DataError(f"{path}: no .xml file in {annotations}; give the folder of the VOC annotations")
+    sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", ".")]
+    image_sets = next((folder for folder in sets if any(folder.glob("*.txt"))), None)
+    return VocLayout(root, annotations, image_sets, files)
+
+
+def subset_ids(layout: VocLayout, name: str) -> list[str]:
+    """The image names that a list of ImageSets holds, in its order.
+
+    Raises:
+        DataError: there is no such list, or it is empty.
+    """
+    allowed = layout.subsets()
+    path = (layout.image_sets or layout.root) / f"{name}.txt"
+    if layout.image_sets is None or not re.fullmatch(r"[^\\/]+", name) or not path.is_file():
+        listed = ", ".join(allowed) if allowed else "none, there is no ImageSets folder"
+        raise DataError(f"{layout.root}: no subset {name!r}; allowed: {listed}{nearest(name, allowed)}")
+    lines = _lines(path)
+    if not lines:
+        raise DataError(f"{path}: the subset {name!r} is empty")
+    if _has_flags(lines):
+        lines = [line.rsplit(maxsplit=1)[0] for line in lines]
+    return list(dict.fromkeys(line.strip("\"'") for line in lines))
+
+
+def parse_xml(path: Path) -> Element:
+    """The root of an XML file, parsed without expanding entities.
+
+    Raises:
+        DataError: it is not well-formed, or declares entities.
+    """
+    try:
+        root: Element = fromstring(path.read_bytes())
+    except DefusedXmlException:
+        raise DataError(f"{path}: declares XML entities, which are not expanded, for safety; remove them") from None
+    except (ParseError, ValueError, LookupError) as error:
+        raise DataError(f"{path}: not valid XML: {error}; mend or remove the file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return root
+
+
+def is_voc(root: Element) -> bool:
+    """Whether it is VOC's <annotation>, which LabelMe 3.0 uses for its own files too."""
+    if root.tag != "annotation" or root.find("imagesize") is not None:
+        return False
+    objects = root.findall("object")
+    if objects:
+        return any(o.find("bndbox") is not None for o in objects) or all(o.find("polygon") is None for o in objects)
+    return root.find("size") is not None or root.find("filename") is not None
+
+
+def read_voc_file(path: Path, layout: VocLayout) -> VocFile | str:
+    """Read one file; the root's tag where it is no VOC file.
+
+    Raises:
+        DataError: it is not well-formed XML.
+    """
+    root = parse_xml(path)
+    label = path.relative_to(layout.root).as_posix()
+    if not is_voc(root):
+        return str(root.tag)
+    extra: dict[str, Any] = {}
+    for key in ("folder", "segmented"):
+        if text := _text(root, key):
+            extra[key] = text
+    if database := _text(root, "source/database"):
+        extra["database"] = database
+    return VocFile(
+        path,
+        label,
+        path.relative_to(layout.annotations).with_suffix("").as_posix(),
+        _text(root, "filename"),
+        _whole(_text(root, "size/width")),
+        _whole(_text(root, "size/height")),
+        tuple(_object(element, i) for i, element in enumerate(root.findall("object"), start=1)),
+        extra,
+    )
+
+
+def _object(element: Element, index: int) -> VocObject:
+    extra: dict[str, Any] = {}
+    for key in ("pose", "truncated", "difficult", "occluded", "occlusion"):
+        if text := _text(element, key):
+            extra[key] = int(text) if text in {"0", "1"} else text
+    attributes = {
+        _text(attribute, "name"): _text(attribute, "value") for attribute in element.findall("attributes/attribute")
+    }
+    if attributes:
+        extra["attributes"] = attributes
+    box = element.find("bndbox")
+    x0, y0, x1, y1 = ("", "", "", "") if box is None else (_text(box, key) for key in COORDINATES)
+    unknown = {child.tag for child in element} - KNOWN_TAGS - IGNORED_TAGS
+    return VocObject(
+        index,
+        _text(element, "name"),
+        None if box is None else (x0, y0, x1, y1),
+        extra,
+        len(element.findall("part")),
+        tuple(sorted(unknown)),
+    )
+
+
+def _text(element: Element, tag: str) -> str:
+    return (element.findtext(tag) or "").strip()
+
+
+def _whole(text: str) -> int:
+    """A size, which some tools write as a float; 0 where it is missing or nonsense."""
+    try:
+        return max(0, int(float(text)))
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+
+
+def _has_flags(lines: Sequence[str]) -> bool:
+    """Whether every line ends in VOC's flag for one class: 1, 0 or -1."""
+    return bool(lines) and all(re.search(r"\s(-1|0|1)$", line) for line in lines)

@@ -1,0 +1,70 @@
+"""Joining data sets: categories by name, images one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from cvtune.data.coco import Annotation, Category, Dataset, Id, Image
+from cvtune.data.receipt import Receipt
+
+__all__ = ["merge_datasets"]
+
+
+def merge_datasets(datasets: Sequence[Dataset], where: str, receipt: Receipt) -> Dataset:
+    """One data set from several. A single one is returned as it is.
+
+    Categories are joined by name and keep the id of the first set that has them, unless another name has taken it.
+    Image ids stay where they are unique over all sets; else all images are numbered 1, 2, ... and each keeps its old id
+    as the field `original_id`. Annotations are numbered 1, 2, ....
+
+    Args:
+        datasets: at least one.
+        where: what to call the result on the receipt, such as "data.train".
+        receipt: gets a note where ids changed.
+    """
+    if len(datasets) == 1:
+        return datasets[0]
+    categories, maps = _join_categories([dataset.categories for dataset in datasets], where, receipt)
+    every = [image.id for dataset in datasets for image in dataset.images]
+    renumber = len(set(every)) != len(every)
+    if renumber:
+        receipt.note("image-ids-renumbered", where, f"{len(every):,} images of {len(datasets)} sources, now 1, 2, ...")
+    images: list[Image] = []
+    annotations: list[Annotation] = []
+    for dataset, category_ids in zip(datasets, maps, strict=True):
+        image_ids: dict[Id, Id] = {}
+        for image in dataset.images:
+            image_ids[image.id] = len(images) + 1 if renumber else image.id
+            extra = {**image.extra, "original_id": image.id} if renumber else image.extra
+            images.append(replace(image, id=image_ids[image.id], extra=extra))
+        annotations += (
+            replace(a, id=i, image_id=image_ids[a.image_id], category_id=category_ids[a.category_id])
+            for i, a in enumerate(dataset.annotations, start=len(annotations) + 1)
+        )
+    return Dataset(tuple(images), tuple(annotations), categories, datasets[0].extra)
+
+
+def _join_categories(
+    listed: Sequence[Sequence[Category]], where: str, receipt: Receipt
+) -> tuple[tuple[Category, ...], list[Mapping[Id, Id]]]:
+    """The categories of all, and for each set its category id -> the joint one."""
+    joint: dict[str, Category] = {}
+    taken: set[Id] = set()
+    maps: list[Mapping[Id, Id]] = []
+    changed = []
+    for categories in listed:
+        ids: dict[Id, Id] = {}
+        for category in categories:
+            if category.name not in joint:
+                free = 1 + max((i for i in taken if isinstance(i, int)), default=0)
+                new_id = free if category.id in taken else category.id
+                joint[category.name] = replace(category, id=new_id)
+                taken.add(new_id)
+            ids[category.id] = joint[category.name].id
+            if ids[category.id] != category.id:
+                changed.append(f"{category.name} {category.id} -> {ids[category.id]}")
+        maps.append(ids)
+    if changed:
+        receipt.note("categories-merged", where, "; ".join(dict.fromkeys(changed)))
+    return tuple(joint.values()), maps

@@ -1,0 +1,116 @@
+"""The table of formats, and telling them apart."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+
+from cvtune.data.formats import FORMATS, ReadSource, detect_format, load_format, read_source
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError
+
+COCO = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_offers_the_four_functions(name: str, tmp_path: Path) -> None:
+    module = load_format(name)
+    assert list(inspect.signature(module.detect).parameters) == ["path"]
+    assert list(inspect.signature(module.subsets).parameters) == ["path"]
+    assert list(inspect.signature(module.read).parameters) == ["source", "receipt"]
+    assert list(inspect.signature(module.write).parameters) == ["dataset", "path", "receipt"]
+    assert module.detect(tmp_path) is None
+
+
+def test_an_unknown_format_and_a_missing_path() -> None:
+    with pytest.raises(DataError, match=r"'cocoo' is unknown; allowed: auto, coco.*did you mean 'coco'"):
+        load_format("cocoo")
+    for call in (lambda p: detect_format(p), lambda p: read_source(ReadSource(p), "coco", Receipt())):
+        with pytest.raises(DataError, match="nowhere: no such file or folder"):
+            call(Path("nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"x.json": json.dumps(COCO)}, "coco"),
+        ({"_annotations.coco.json": json.dumps(COCO)}, "coco"),
+        ({"annotations/instances_default.json": json.dumps(COCO)}, "coco"),
+        ({"train/_annotations.coco.json": json.dumps(COCO), "valid/_annotations.coco.json": json.dumps(COCO)}, "coco"),
+        ({"a.xml": "<annotation><filename>a.jpg</filename><size/></annotation>"}, "voc"),
+    ],
+)
+def test_content_decides(tmp_path: Path, files: dict[str, str], expected: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    name, evidence = detect_format(tmp_path)
+    assert name == expected
+    assert evidence
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, r"not annotations of a known format \(coco, voc.*the folder holds nothing"),
+        ({"a.json": '{"shapes": []}', "a.jpg": ""}, r"the folder holds 1 \.jpg, 1 \.json|1 \.json, 1 \.jpg"),
+        (
+            {"a.json": json.dumps(COCO), "a.xml": "<annotation><size/></annotation>"},
+            r"several formats fit.*candidates: coco: a\.json.*voc: 1 \.xml",
+        ),
+    ],
+)
+def test_what_cannot_be_told_is_an_error_with_what_is_there(
+    tmp_path: Path, files: dict[str, str], message: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        detect_format(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", '{"images": [', "read as COCO: .*a.json"),
+        ("a.json", "[]", "read as COCO: .*a list"),
+        ("a.csv", "x", r"a \.csv file of 1 bytes"),
+    ],
+)
+def test_a_single_file_that_is_none_says_why(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        detect_format(tmp_path / name)
+
+
+def test_auto_reads_what_it_finds(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(COCO))
+    assert read_source(ReadSource(tmp_path), "auto", Receipt()).categories[0].name == "a"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("bccd", "voc"),
+        ("fruit_nuts", "coco"),
+        ("fruit_nuts/trainval.json", "coco"),
+        ("one_set_nine_formats/coco1.0", "coco"),
+        ("one_set_nine_formats/voc1.1", "voc"),
+        ("one_set_nine_formats/labelImg", "voc"),
+    ],
+)
+def test_real_sets(real_data: Path, path: str, expected: str) -> None:
+    assert detect_format(real_data / path)[0] == expected
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["coco", "voc"])
+@pytest.mark.parametrize(
+    "other", ["CreateML", "cvat1.1", "grapes", "labelme", "labelme3.0", "phones", "via", "yolo", "yolo1.1"]
+)
+def test_real_sets_of_other_formats_are_not_claimed(real_data: Path, other: str, name: str) -> None:
+    assert load_format(name).detect(real_data / "one_set_nine_formats" / other) is None

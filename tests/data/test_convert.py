@@ -1,0 +1,153 @@
+"""convert: files out, receipt with fingerprints, round trips."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cvtune.data.coco import load_coco
+from cvtune.data.convert import convert
+from cvtune.errors import DataError
+
+XML = (
+    "<annotation><filename>{stem}.jpg</filename><size><width>20</width><height>10</height></size><object><name>x</name>"
+    "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{xmax}</xmax><ymax>10</ymax></bndbox></object></annotation>"
+)
+
+
+def devkit(root: Path, lists: dict[str, str]) -> Path:
+    (root / "Annotations").mkdir(parents=True)
+    for stem, xmax in (("a", 20), ("b", 1), ("c", 9), ("d", 8)):
+        (root / "Annotations" / f"{stem}.xml").write_text(XML.format(stem=stem, xmax=xmax))
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    for name, text in lists.items():
+        (root / "ImageSets" / "Main" / f"{name}.txt").write_text(text)
+    return root
+
+
+def coco_file(path: Path, **annotation: Any) -> Path:
+    record = {
+        "images": [{"id": 5, "file_name": "a.jpg", "width": 20, "height": 10}],
+        "annotations": [{"id": 1, "image_id": 5, "category_id": 3, "bbox": [1.5, 2, 3, 4], **annotation}],
+        "categories": [{"id": 3, "name": "x"}],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record))
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_subsets_get_a_file_each_and_unions_none(tmp_path: Path) -> None:
+    lists = {"train": "a\nb\n", "val": "c\n", "trainval": "a\nb\nc\n", "x_train": "a 1\nb -1\n"}
+    root, out = devkit(tmp_path / "set", lists), tmp_path / "out"
+    receipt = convert(root, out)
+    assert sorted(p.name for p in out.iterdir()) == ["receipt.json", "train.json", "val.json"]
+    train = load_coco(out / "train.json")
+    assert [image.file_name for image in train.images] == ["a.jpg", "b.jpg"]
+    assert [a.bbox_xywh for a in train.annotations] == [(0, 0, 20, 10)]
+    assert receipt.to_json()["annotations"] == {"in": 3, "out": 2, "dropped": 1}
+    assert {event.code for event in receipt.events} >= {"box-zero-area", "origin-found", "subset-left-out"}
+    [left_out] = [event for event in receipt.events if event.code == "subset-left-out"]
+    assert left_out.detail == "1 images, the first: d.jpg"
+
+
+def test_one_subset_or_no_lists_give_one_file(tmp_path: Path) -> None:
+    root = devkit(tmp_path / "set", {"train": "a\nb\n", "val": "c\n"})
+    convert(root, tmp_path / "one", subset="val")
+    assert len(load_coco(tmp_path / "one" / "annotations.json").images) == 1
+    single = devkit(tmp_path / "single", {"default": "a\n"})
+    convert(single, tmp_path / "two")
+    assert len(load_coco(tmp_path / "two" / "annotations.json").images) == 4
+
+
+def test_the_receipt_has_fingerprints_of_every_file(tmp_path: Path) -> None:
+    root, out = devkit(tmp_path / "set", {"train": "a\n", "val": "c\n"}), tmp_path / "out"
+    receipt = convert(root, out)
+    record = json.loads((out / "receipt.json").read_text())
+    assert record["from"]["format"] == "voc"
+    assert "4 .xml files" in record["from"]["evidence"]
+    assert record["to"] == {"format": "coco"}
+    assert {entry["path"] for entry in record["inputs"]} == {
+        "ImageSets/Main/train.txt",
+        "Annotations/a.xml",
+        "ImageSets/Main/val.txt",
+        "Annotations/c.xml",
+    }
+    for entry in record["inputs"]:
+        assert entry["sha256"] == sha256(root / entry["path"])
+    assert [(e["path"], e["sha256"]) for e in record["outputs"]] == [
+        (name, sha256(out / name)) for name in ("train.json", "val.json")
+    ]
+    assert {key: record[key] for key in receipt.to_json()} == json.loads(json.dumps(receipt.to_json()))
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    root = devkit(tmp_path / "set", {})
+    receipt = convert(root, tmp_path / "out", dry_run=True)
+    assert receipt.to_json()["images"] == {"in": 4, "out": 4, "dropped": 0}
+    assert not (tmp_path / "out").exists()
+
+
+def test_coco_to_voc_and_back(tmp_path: Path) -> None:
+    source = coco_file(tmp_path / "a.json", segmentation=[[1.5, 2, 4.5, 2, 4.5, 6]])
+    receipt = convert(source, tmp_path / "voc", to_format="voc")
+    assert [event.code for event in receipt.events if event.kind == "repair"] == ["mask-lost"]
+    convert(tmp_path / "voc", tmp_path / "back", origin=1)
+    assert load_coco(tmp_path / "back" / "annotations.json").annotations[0].bbox_xywh == pytest.approx((1.5, 2, 3, 4))
+
+
+def test_splits_of_a_folder_of_coco_files(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        coco_file(tmp_path / "robo" / split / "_annotations.coco.json")
+    convert(tmp_path / "robo", tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["receipt.json", "train.json", "valid.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"from_format": "vok"}, "'vok' is unknown.*did you mean 'voc'"),
+        ({"to_format": "yolo9"}, "'yolo9' is unknown"),
+        ({"from_format": "voc"}, r"a\.json.*not valid XML|none of its"),
+        ({"subset": "x"}, "has no subsets"),
+    ],
+)
+def test_wrong_arguments(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    source = coco_file(tmp_path / "a.json")
+    with pytest.raises(DataError, match=message):
+        convert(source, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_source_is_never_replaced(tmp_path: Path) -> None:
+    source = coco_file(tmp_path / "annotations.json")
+    before = source.read_bytes()
+    with pytest.raises(DataError, match="would replace the source"):
+        convert(source, tmp_path)
+    root = devkit(tmp_path / "set", {})
+    with pytest.raises(DataError, match="would replace the source"):
+        convert(root, root, to_format="voc")
+    assert source.read_bytes() == before
+
+
+def test_a_bad_part_leaves_nothing_half_done(tmp_path: Path) -> None:
+    root = devkit(tmp_path / "set", {"train": "a\n", "val": "nothing\n"})
+    with pytest.raises(DataError, match="nothing"):
+        convert(root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.real
+def test_blood_cells(tmp_path: Path, real_data: Path) -> None:
+    receipt = convert(real_data / "bccd", tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["receipt.json", "test.json", "train.json", "val.json"]
+    counts = {s: len(load_coco(tmp_path / f"{s}.json").images) for s in ("train", "val", "test")}
+    assert counts == {"train": 205, "val": 87, "test": 72}
+    assert receipt.to_json()["annotations"] == {"in": 4888, "out": 4886, "dropped": 2}
