@@ -86,7 +86,7 @@ Metric = Annotated[
     Allowed(f"bbox/ or segm/ and one of {', '.join(SCORES)}, such as bbox/AP50"),
 ]
 Text = Annotated[str, Field(min_length=1), Allowed("a name")]
-Augmentation = Annotated[dict[str, dict[str, Any] | None], Field(min_length=1, max_length=1)]
+Augmentation = Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
 
 
 class _Model(BaseModel):

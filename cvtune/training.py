@@ -78,7 +78,7 @@ def plan_run(
     prepared = prepare(spec, run, task=recipe.task)
     if console:
         for line in prepared.receipt.summary_lines():
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
     host = cached_host(spec.backend)
     if complete and host is None:
         host = probe_host(spec.backend)
@@ -178,7 +178,8 @@ def _measure_batch_size(
 ) -> dict[str, Any]:
     """Try real steps at rising batch sizes until the next one would not fit; each trial has a process of its own."""
     limit = MEMORY_SHARE * host.memory_bytes
-    best, seen = 0, {}
+    best = 0
+    seen: dict[int, int] = {}
     for batch in batch_size_candidates(recipe.values["data.batch_size"], prepared.summaries["train"].images):
         if best and _extrapolate(seen, batch) > limit:
             break

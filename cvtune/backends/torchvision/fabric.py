@@ -33,7 +33,7 @@ def make_fabric(config: Mapping[str, Any]) -> Fabric:
         devices=devices,
         num_nodes=int(run["nodes"]),
         strategy="ddp" if devices * int(run["nodes"]) > 1 else "auto",
-        precision=PRECISIONS[config["train"]["precision"]],  # type: ignore[arg-type]
+        precision=PRECISIONS[config["train"]["precision"]],
     )
     fabric.launch()
     return fabric

@@ -39,7 +39,8 @@ class Builder:
     `backbone` is its name in a spec, `backbone_weights` the ImageNet weights that its reference run starts from,
     `taps` the modules of the body that its pyramid uses, `zero_eps` whether its COCO weights were trained with a batch
     norm that adds no epsilon (torchvision's `overwrite_eps`), `kwargs` its own defaults where they differ from its
-    class's. APs in 0..1 on COCO val2017; `file` (the end of the address), `parameters` and APs are those of the weights enum.
+    class's. APs in 0..1 on COCO val2017; `file` (the end of the address), `parameters` and APs are those of the weights
+    enum.
     """
 
     family: str

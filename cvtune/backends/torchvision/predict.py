@@ -63,8 +63,9 @@ def detect(
         Detections in pixels of the image as displayed, best first within an image.
     """
     model.eval()
-    postprocess = model.transform.postprocess
-    model.transform.postprocess = _boxes_to_original
+    transform: Any = model.transform
+    postprocess = transform.postprocess
+    transform.postprocess = _boxes_to_original
     try:
         for image_id, path in images:
             rgb = read_rgb(path)
@@ -72,7 +73,7 @@ def detect(
                 output = model([image_tensor(rgb).to(device)])[0]
             yield from _detections(image_id, output, rgb.shape[:2], class_offset)
     finally:
-        model.transform.postprocess = postprocess
+        transform.postprocess = postprocess
 
 
 def _boxes_to_original(

@@ -97,7 +97,7 @@ class TrainingSamples(torch.utils.data.Dataset[Sample]):
             "labels": torch.tensor(labels, dtype=torch.int64),
             "image_id": torch.tensor(int(image.id)),
         }
-        if self.with_masks:
+        if augmented.masks is not None:
             height, width = augmented.rgb.shape[:2]
             kept = [np.asarray(augmented.masks[i], dtype=np.uint8) for i in keep]
             stacked = np.stack(kept) if kept else np.zeros((0, height, width), dtype=np.uint8)

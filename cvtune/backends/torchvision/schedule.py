@@ -31,7 +31,7 @@ def lr_at(step: int, train: Mapping[str, Any]) -> float:
     warmup = int(schedule.get("warmup_iterations") or 0)
     if schedule["name"] == "multistep":
         passed = sum(step >= round(m * train["steps_per_epoch"]) for m in schedule["milestones"])
-        lr = max(floor, peak * float(schedule["gamma"]) ** passed)
+        lr = max(floor, peak * float(float(schedule["gamma"]) ** passed))
     elif schedule["name"] == "cosine":
         share = (step - warmup) / max(1, total - warmup) if step >= warmup else 0.0
         lr = floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))

@@ -244,7 +244,7 @@ def _step(
 def _accumulating(fabric: Fabric, model: nn.Module, enabled: bool) -> contextlib.AbstractContextManager[None]:
     if fabric.world_size == 1:
         return contextlib.nullcontext()
-    return fabric.no_backward_sync(model, enabled=enabled)  # type: ignore[arg-type, no-any-return]
+    return fabric.no_backward_sync(model, enabled=enabled)  # type: ignore[no-any-return]
 
 
 def _refuse_loss(saver: _Saver, step: int, losses: Mapping[str, float], targets: Targets) -> None:

@@ -32,9 +32,9 @@ def step_memory(run: RunDir) -> int:
     samples = TrainingSamples(run.data("train"), config)
     share = math.ceil(int(config["data"]["batch_size"]) / int(config["run"]["devices"]))
 
-    def cost(index: int) -> int:
+    def cost(index: int) -> float:
         image = samples.images[index]
-        return image.width * image.height * (1 + len(samples.objects[image.id]) * samples.with_masks)
+        return float(image.width * image.height * (1 + len(samples.objects[image.id]) * samples.with_masks))
 
     heaviest = sorted(range(len(samples)), key=cost, reverse=True)
     indices = [heaviest[i % len(heaviest)] for i in range(share)]

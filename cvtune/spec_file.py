@@ -1,0 +1,277 @@
+"""Reading a spec file: overrides applied, paths absolute, and every mistake told at once, with its line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from cvtune.errors import CvtuneError, SpecError, nearest
+from cvtune.spec import Spec, weights_kind
+from cvtune.spec_overrides import apply_overrides
+from cvtune.spec_paths import resolve_paths, sources
+from cvtune.spec_problems import Mistake, allowed_at, mistakes
+from cvtune.spec_yaml import Key, Node, Problem, free_value, parse_yaml, show, show_key
+
+if TYPE_CHECKING:
+    from cvtune.backends.base import ModelInfo
+
+__all__ = ["check_spec", "load_spec", "spec_hash", "spec_to_json"]
+
+# Parts that no field describes: their values follow YAML's own rules.
+FREE = (("native",), ("data", "augment"))
+# A second look finds what the first could not see behind a mistake; each look removes one, so few are needed.
+MOST_LOOKS = 10
+
+
+def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
+    """Read a spec file.
+
+    Values are read as their field wants them: ``lr: 1e-3`` is a number, a class named ``no`` is text, ``yes`` is true
+    where a field is a switch. In `native` and augmentations, where no field says so, a bare yes, no, on, off is refused.
+    Relative paths (data.*.annotations, data.*.images, model.weights) start from the file's folder, in overrides too;
+    ``$NAME``, ``${NAME}`` and ``~`` in them are expanded. A section that is left empty is left out.
+
+    Args:
+        path: a YAML file (JSON is YAML).
+        overrides: ``KEY=VALUE`` texts; KEY is dotted, ``.0`` or ``[0]`` is an item of a list; VALUE is YAML.
+
+    Raises:
+        SpecError: one line for each mistake: where, key, what was got, what is allowed, and the nearest name.
+    """
+    spec, problems = _read(Path(path), overrides)
+    if problems:
+        raise SpecError("\n".join(map(str, problems)))
+    assert spec is not None
+    return spec
+
+
+def check_spec(path: str | Path, overrides: Sequence[str] = ()) -> list[Problem]:
+    """Every mistake of a spec file, in the order of its lines; overrides come last.
+
+    Raises:
+        SpecError: the file cannot be read at all, or is not YAML.
+    """
+    return _read(Path(path), overrides)[1]
+
+
+def spec_to_json(spec: Spec) -> dict[str, Any]:
+    """The whole spec, defaults included, in JSON types; ``Spec.model_validate`` reads it back."""
+    return spec.model_dump(mode="json")
+
+
+def spec_hash(spec: Spec) -> str:
+    """First 16 hex digits of the SHA-256 over what decides the run's outcome.
+
+    Left out: `name`; `run` (a run may go on elsewhere); data.*.annotations and data.*.images, and model.weights where it
+    is a path, since data and weights may move. The data's classes are watched by the class lock.
+    """
+    record = spec_to_json(spec)
+    del record["name"], record["run"]
+    for split in ("train", "val", "test"):
+        for source in record["data"][split]:
+            del source["annotations"], source["images"]
+    if weights_kind(spec.model.weights) == "path":
+        record["model"]["weights"] = "a path"
+    return hashlib.sha256(json.dumps(record, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def _read(path: Path, overrides: Sequence[str]) -> tuple[Spec | None, list[Problem]]:
+    root, problems = parse_yaml(_text(path), str(path))
+    if root.value is None:
+        raise SpecError(f"{path}: the file holds no spec; allowed: {allowed_at(())}; `cvtune init DATASET` writes one")
+    if not isinstance(root.value, dict):
+        raise SpecError(f"{path}: got {show(root)} at the top; allowed: {allowed_at(())}")
+    root.where, root.line = str(path), 0
+    problems += apply_overrides(root, overrides)
+    problems += resolve_paths(root, Path(os.path.abspath(path)).parent)
+    problems += _check_names(root)
+    problems += _check_validation_data(root)
+    spec, found = _validate(root)
+    told = {(problem.where, problem.key) for problem in problems}
+    problems += [problem for problem in found if (problem.where, problem.key) not in told]
+    order = {id(problem): i for i, problem in enumerate(problems)}
+    return spec, sorted(problems, key=lambda p: (p.where.startswith("override"), p.line, order[id(p)]))
+
+
+def _text(path: Path) -> str:
+    if not path.exists():
+        beside = [entry.name for entry in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        raise SpecError(
+            f"{path}: no such spec file{nearest(path.name, beside)}; `cvtune init DATASET -o {path.name}` writes one"
+        )
+    if path.is_dir():
+        raise SpecError(f"{path}: is a folder; give the spec file in it")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SpecError(
+            f"{path}:{line}: not UTF-8: got the byte 0x{content[error.start]:02x}; save the file as UTF-8"
+        ) from error
+
+
+def _validate(root: Node) -> tuple[Spec | None, list[Problem]]:
+    """Validate; take out what is wrong and look again, since pydantic checks no rule over a section with a mistake.
+
+    The tree is changed. Returns the spec if there was no mistake, and the mistakes.
+    """
+    problems: list[Problem] = []
+    removed: set[Key] = set()
+    seen: set[tuple[str, Key]] = set()
+    data = _plain(root, (), problems)
+    for look in range(MOST_LOOKS):
+        try:
+            spec = Spec.model_validate(data)
+        except ValidationError as error:
+            found = list(mistakes(error, root))
+        else:
+            return (None if look or problems else spec), problems
+        new = [
+            mistake for mistake in found if (mistake.kind, mistake.key) not in seen and not _follows(mistake, removed)
+        ]
+        problems += [mistake.problem for mistake in new]
+        for mistake in found:
+            seen.add((mistake.kind, mistake.key))
+            if mistake.kind != "missing":
+                removed.add(_take_out(mistake, root))
+        data = _plain(root, (), [])
+        if not new:
+            break
+    return None, problems
+
+
+def _follows(mistake: Mistake, removed: set[Key]) -> bool:
+    """Whether a mistake is only there because another one was taken out."""
+    if mistake.kind == "missing":
+        return mistake.key in removed
+    return mistake.kind == "rule" and any(key[:-1] == mistake.key for key in removed)
+
+
+def _take_out(mistake: Mistake, root: Node) -> Key:
+    """Remove what is wrong from the tree; a misspelt key gets its right name, so that its value is checked too."""
+    key = mistake.key
+    while key and isinstance(key[-1], int):
+        key = key[:-1]
+    parent: Node | None = root
+    for part in key[:-1]:
+        inner = parent.value if parent else None
+        if isinstance(inner, dict):
+            parent = inner.get(str(part))
+        elif isinstance(inner, list) and isinstance(part, int) and part < len(inner):
+            parent = inner[part]
+        else:
+            parent = None
+    if key and parent is not None and isinstance(parent.value, dict):
+        node = parent.value.pop(str(key[-1]), None)
+        meant = mistake.problem.message.rpartition("did you mean '")[2].rstrip("'")
+        if mistake.kind == "unknown" and node is not None and "did you mean" in mistake.problem.message:
+            parent.value.setdefault(meant, node)
+    return key
+
+
+def _plain(node: Node, key: Key, problems: list[Problem]) -> Any:
+    """The tree as plain data: texts, None, lists and dicts; by YAML's rules where no field decides."""
+    if key in FREE:
+        # An empty `native:` is left out; a text in its place is told by the field's own check.
+        return free_value(node, key, problems)
+    if isinstance(node.value, dict):
+        return {
+            name: _plain(child, (*key, name), problems)
+            for name, child in node.value.items()
+            if not (child.value is None and (*key, name) in _SECTIONS)
+        }
+    if isinstance(node.value, list):
+        return [_plain(child, (*key, i), problems) for i, child in enumerate(node.value)]
+    return node.value
+
+
+_SECTIONS: frozenset[Key] = frozenset(
+    {
+        ("train",),
+        ("eval",),
+        ("run",),
+        ("native",),
+        ("train", "optimizer"),
+        ("train", "schedule"),
+        ("train", "checkpoint"),
+    }
+    | {("data", "val"), ("data", "test")}
+)
+"""Sections that may be left empty, such as a `train:` whose keys are all commented out."""
+
+
+def _check_names(root: Node) -> list[Problem]:
+    """Names from tables outside the spec: backends, their models, annotation formats."""
+    from cvtune.data.formats import FORMATS
+
+    problems: list[Problem] = []
+    for key, source in sources(root):
+        node = source.value.get("format") if isinstance(source.value, dict) else None
+        if node is not None:
+            problems += _unknown_name(node, (*key, "format"), "format", ("auto", *FORMATS))
+    backend = _text_at(root, "backend")
+    models = _models(backend.value if backend and isinstance(backend.value, str) else "torchvision")
+    if backend is not None:
+        from cvtune.backends import backend_names
+
+        problems += _unknown_name(backend, ("backend",), "backend", backend_names())
+    family = _text_at(root, "model", "family")
+    if models and family is not None and isinstance(family.value, str):
+        wrong = _unknown_name(family, ("model", "family"), "family", tuple(models))
+        backbone = _text_at(root, "model", "backbone")
+        if not wrong and backbone is not None:
+            what = f"backbone for {family.value}"
+            wrong = _unknown_name(backbone, ("model", "backbone"), what, tuple(models[family.value].backbones))
+        problems += wrong
+    return problems
+
+
+def _models(backend: str) -> dict[str, ModelInfo]:
+    """The backend's families; none where it is unknown or lives in another environment, which is told elsewhere."""
+    from cvtune.backends import backend_names, load_backend
+
+    if backend not in backend_names():
+        return {}
+    try:
+        return dict(load_backend(backend).models())
+    except CvtuneError:
+        return {}
+
+
+def _unknown_name(node: Node, key: Key, what: str, names: Sequence[str]) -> list[Problem]:
+    if not isinstance(node.value, str) or node.value in names:
+        return []
+    message = f"unknown {what}, got {show(node)}; allowed: {', '.join(names)}{nearest(node.value, names)}"
+    return [Problem(node.where, show_key(key), message, node.line)]
+
+
+def _check_validation_data(root: Node) -> list[Problem]:
+    data = _text_at(root, "data")
+    if data is None or not isinstance(data.value, dict) or "train" not in data.value:
+        return []
+    given = {name: node for name, node in data.value.items() if node.value not in (None, [])}
+    if "val" in given and "split" in given:
+        node = given["split"]
+        message = "takes validation images out of data.train, but data.val gives some; remove one of them"
+        return [Problem(node.where, "data.split", message, node.line)]
+    if "val" in given or "split" in given:
+        return []
+    message = "missing; give validation data, or `split: {val: 0.15}` in data, which takes them out of data.train"
+    return [Problem(data.where, "data.val", message, data.line)]
+
+
+def _text_at(root: Node, *key: str) -> Node | None:
+    node: Node | None = root
+    for part in key:
+        node = node.value.get(part) if node is not None and isinstance(node.value, dict) else None
+    return node

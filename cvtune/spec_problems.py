@@ -1,0 +1,204 @@
+"""pydantic's errors as sentences: one line a field, whatever number of union branches failed."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from cvtune.errors import nearest
+from cvtune.spec import Allowed, Spec
+from cvtune.spec_yaml import SWITCHES, Key, Node, Problem, show, show_key
+
+__all__ = ["Mistake", "allowed_at", "known_keys", "mistakes"]
+
+Kind = Literal["unknown", "missing", "value", "rule"]
+
+
+class Mistake:
+    """A problem with what the next look at the spec needs: its kind and the key that it is about."""
+
+    def __init__(self, kind: Kind, key: Key, problem: Problem) -> None:
+        """Keep all three."""
+        self.kind, self.key, self.problem = kind, key, problem
+
+
+def mistakes(error: ValidationError, root: Node) -> Iterator[Mistake]:
+    """Every field that is wrong, once.
+
+    Args:
+        error: what pydantic says of the tree's plain data.
+        root: the tree.
+    """
+    wrong: dict[Key, list[Key]] = {}
+    for record in error.errors(include_url=False, include_input=False):
+        kind, location = record["type"], record["loc"]
+        key, node = _locate(location, root)
+        if kind == "missing":
+            key = (*key, location[-1])
+            message = f"missing; allowed: {allowed_at(key)}"
+            yield Mistake("missing", key, _problem(node, key, message))
+        elif kind == "extra_forbidden":
+            yield Mistake("unknown", key, _problem(node, key, _unknown(key)))
+        elif kind == "value_error":
+            yield _rule(str(record["ctx"]["error"]), key, node, root)
+        else:
+            field = key
+            while field and isinstance(field[-1], int):
+                field = field[:-1]
+            wrong.setdefault(field, []).append(key)
+    for field, keys in wrong.items():
+        # A list that is wrong in one item fails as a whole in the other branches of a union, which says nothing.
+        for key in dict.fromkeys([key for key in keys if key != field] or [field]):
+            yield Mistake("value", key, _problem(_locate(key, root)[1], key, _wrong(_locate(key, root)[1], field)))
+
+
+def _problem(node: Node, key: Key, message: str) -> Problem:
+    return Problem(node.where, show_key(key), message, node.line)
+
+
+def _locate(location: Sequence[str | int], root: Node) -> tuple[Key, Node]:
+    """The deepest node on the way; names of union branches and the index of a lone source are no part of it."""
+    key: Key = ()
+    node = root
+    for part in location:
+        if isinstance(node.value, dict) and isinstance(part, str) and part in node.value:
+            node = node.value[part]
+        elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+        else:
+            continue
+        key = (*key, part)
+    return key, node
+
+
+def _rule(message: str, key: Key, node: Node, root: Node) -> Mistake:
+    """A rule over several fields. Its message may begin with the key that it is about."""
+    head, colon, rest = message.partition(": ")
+    path = (*key, *head.split("."))
+    if colon and head.replace(".", "").replace("_", "").isalpha() and _field(path) is not None:
+        found, node = _locate(path, root)
+        return Mistake("rule", key, _problem(node, found, rest))
+    return Mistake("rule", key, _problem(node, key, message))
+
+
+def _unknown(key: Key) -> str:
+    name = str(key[-1])
+    model = _model(_annotation(key[:-1]))
+    fields = list(model.model_fields) if model else []
+    hint = nearest(name, fields)
+    elsewhere = [known for known in known_keys() if known.rsplit(".", 1)[-1] == name]
+    if not hint and elsewhere:
+        hint = f"; it belongs to {' or '.join(elsewhere)}"
+    return f"unknown key, got {name!r}; allowed: {', '.join(fields)}{hint}"
+
+
+def _wrong(node: Node, field: Key) -> str:
+    message = f"got {show(node)}; allowed: {allowed_at(field)}"
+    text = node.value
+    choices = _choices(_annotation(field))
+    if isinstance(text, str) and choices:
+        message += nearest(text, choices)
+    if isinstance(text, str) and not node.quoted and text in {*SWITCHES, "true", "false"}:
+        message += "; this is no switch"
+    if text is None and not node.quoted:
+        message += "; remove the key to leave it out"
+    return message
+
+
+def allowed_at(key: Key) -> str:
+    """What may stand at a key of the spec, in words."""
+    found = _field(key)
+    if found is None:
+        return "nothing"
+    return _describe(found.annotation, found.metadata)
+
+
+@cache
+def known_keys() -> tuple[str, ...]:
+    """Every dotted key of the spec; sources under ``data.train``."""
+
+    def walk(model: type[BaseModel], prefix: str) -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            yield prefix + name
+            inner = _model(field.annotation)
+            if inner and prefix + name not in ("data.val", "data.test"):
+                yield from walk(inner, f"{prefix}{name}.")
+
+    return tuple(walk(Spec, ""))
+
+
+def _field(key: Key) -> FieldInfo | None:
+    model: type[BaseModel] | None = Spec
+    field = None
+    for part in key:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part) if model else None
+        model = _model(field.annotation) if field else None
+    return field
+
+
+def _annotation(key: Key) -> Any:
+    if not key:
+        return Spec
+    field = _field(key)
+    return field.annotation if field else None
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    """The model inside an annotation: itself, optional, or the item of a list."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model(inner))), None)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The words of all literals inside."""
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for inner in get_args(annotation) for choice in _choices(inner)]
+
+
+def _describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    said = next((m.text for m in metadata if isinstance(m, Allowed)), None)
+    if said is not None:
+        return str(said)
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *more = get_args(annotation)
+        flat = [part for m in more for part in (m.metadata if isinstance(m, FieldInfo) else [m])]
+        return _describe(inner, flat)
+    if origin in (Union, types.UnionType):
+        parts = [_describe(part) for part in get_args(annotation)]
+        return f"{', '.join(parts[:-1])} or {parts[-1]}"
+    if origin is Literal:
+        return ", ".join(map(str, get_args(annotation)))
+    if origin is tuple:
+        item = get_args(annotation)[0]
+        if inner_model := _model(item):
+            return f"a path, a mapping with {', '.join(inner_model.model_fields)}, or a list of them"
+        return f"a list, each item: {_describe(item)}"
+    if model := _model(annotation):
+        return f"a mapping with {', '.join(model.model_fields)}"
+    if annotation in (int, float):
+        return ("a whole number" if annotation is int else "a number") + _range(metadata)
+    words: Mapping[Any, str] = {bool: "true, false", type(None): "null", str: "text", Path: "a path"}
+    return words.get(annotation, "a mapping")
+
+
+def _range(metadata: Sequence[Any]) -> str:
+    """The bounds of a number, from annotated_types' Gt, Ge, Lt, Le."""
+    bounds = {
+        name: getattr(m, name)
+        for m in metadata
+        for name in ("gt", "ge", "lt", "le")
+        if getattr(m, name, None) is not None
+    }
+    words = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
+    return "".join(f"{' and' if i else ''} {words[name]} {value}" for i, (name, value) in enumerate(bounds.items()))
