@@ -50,10 +50,10 @@ def make_plan(
     return _Planner(spec, data, class_map, recipe, host, measured or {}).plan()
 
 
-def batch_size_candidates(official: int, images: int) -> list[int]:
-    """Batch sizes that `batch_size: auto` tries: powers of two up to the official one, at least 16 steps an epoch."""
-    largest = max(1, min(official, images // 16))
-    return [1 << i for i in range(largest.bit_length())]
+def batch_size_candidates(official: int, images: int, devices: int = 1) -> list[int]:
+    """Batch sizes that `batch_size: auto` tries: powers of two a device, up to the official total, 16 steps an epoch."""
+    largest = max(1, min(official, images // 16) // devices)
+    return [devices << i for i in range(largest.bit_length())]
 
 
 class _Planner:
@@ -181,9 +181,17 @@ class _Planner:
         elif "data.batch_size" in self.measured:
             self._set("data.batch_size", self.measured["data.batch_size"], self.measured["reason"])
         else:
-            candidates = batch_size_candidates(official, self.data["train"]["images"])
+            devices = self.values["run.devices"]
+            devices = 1 if is_pending(devices) else devices
+            candidates = batch_size_candidates(official, self.data["train"]["images"], devices)
             rule = f"the largest of {candidates} that fits, tried by a step"
             self._set("data.batch_size", pending(rule), "found by trial before the first step")
+        batch, processes = self.values["data.batch_size"], self.values["run.devices"]
+        if not is_pending(batch) and not is_pending(processes) and batch % (processes * self.spec.run.nodes):
+            raise SpecError(
+                f"data.batch_size: {batch} is the total and does not divide among {processes * self.spec.run.nodes} "
+                f"processes; use a multiple of {processes * self.spec.run.nodes}, or set run.devices"
+            )
 
     def _norm(self) -> None:
         norm, batch = self.spec.model.norm, self.values["data.batch_size"]

@@ -16,7 +16,7 @@ from cvtune.spec import Spec, weights_kind
 from cvtune.spec_overrides import apply_overrides
 from cvtune.spec_paths import resolve_paths, sources
 from cvtune.spec_problems import Mistake, allowed_at, mistakes
-from cvtune.spec_yaml import Key, Node, Problem, free_value, parse_yaml, show, show_key
+from cvtune.spec_yaml import Key, Node, Problem, free_value, node_at, parse_yaml, show, show_key
 
 if TYPE_CHECKING:
     from cvtune.backends.base import ModelInfo
@@ -33,9 +33,9 @@ def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     """Read a spec file.
 
     Values are read as their field wants them: ``lr: 1e-3`` is a number, a class named ``no`` is text, ``yes`` is true
-    where a field is a switch. In `native` and augmentations, where no field says so, a bare yes, no, on, off is refused.
-    Relative paths (data.*.annotations, data.*.images, model.weights) start from the file's folder, in overrides too;
-    ``$NAME``, ``${NAME}`` and ``~`` in them are expanded. A section that is left empty is left out.
+    where a field is a switch. In `native` and augmentations, where no field says so, a bare yes, no, on or off is an
+    error. Relative paths (data.*.annotations, data.*.images, model.weights) start from the file's folder, those of
+    overrides too; ``$NAME``, ``${NAME}`` and ``~`` in them are expanded. A section that is left empty is left out.
 
     Args:
         path: a YAML file (JSON is YAML).
@@ -68,7 +68,7 @@ def spec_to_json(spec: Spec) -> dict[str, Any]:
 def spec_hash(spec: Spec) -> str:
     """First 16 hex digits of the SHA-256 over what decides the run's outcome.
 
-    Left out: `name`; `run` (a run may go on elsewhere); data.*.annotations and data.*.images, and model.weights where it
+    Left out: `name`; `run` (a run may go on elsewhere); data.*.annotations, data.*.images, and model.weights where it
     is a path, since data and weights may move. The data's classes are watched by the class lock.
     """
     record = spec_to_json(spec)
@@ -162,20 +162,11 @@ def _take_out(mistake: Mistake, root: Node) -> Key:
     key = mistake.key
     while key and isinstance(key[-1], int):
         key = key[:-1]
-    parent: Node | None = root
-    for part in key[:-1]:
-        inner = parent.value if parent else None
-        if isinstance(inner, dict):
-            parent = inner.get(str(part))
-        elif isinstance(inner, list) and isinstance(part, int) and part < len(inner):
-            parent = inner[part]
-        else:
-            parent = None
+    parent = node_at(root, *key[:-1])
     if key and parent is not None and isinstance(parent.value, dict):
         node = parent.value.pop(str(key[-1]), None)
-        meant = mistake.problem.message.rpartition("did you mean '")[2].rstrip("'")
-        if mistake.kind == "unknown" and node is not None and "did you mean" in mistake.problem.message:
-            parent.value.setdefault(meant, node)
+        if mistake.meant and node is not None:
+            parent.value.setdefault(mistake.meant, node)
     return key
 
 
@@ -219,16 +210,16 @@ def _check_names(root: Node) -> list[Problem]:
         node = source.value.get("format") if isinstance(source.value, dict) else None
         if node is not None:
             problems += _unknown_name(node, (*key, "format"), "format", ("auto", *FORMATS))
-    backend = _text_at(root, "backend")
+    backend = node_at(root, "backend")
     models = _models(backend.value if backend and isinstance(backend.value, str) else "torchvision")
     if backend is not None:
         from cvtune.backends import backend_names
 
         problems += _unknown_name(backend, ("backend",), "backend", backend_names())
-    family = _text_at(root, "model", "family")
+    family = node_at(root, "model", "family")
     if models and family is not None and isinstance(family.value, str):
         wrong = _unknown_name(family, ("model", "family"), "family", tuple(models))
-        backbone = _text_at(root, "model", "backbone")
+        backbone = node_at(root, "model", "backbone")
         if not wrong and backbone is not None:
             what = f"backbone for {family.value}"
             wrong = _unknown_name(backbone, ("model", "backbone"), what, tuple(models[family.value].backbones))
@@ -256,7 +247,7 @@ def _unknown_name(node: Node, key: Key, what: str, names: Sequence[str]) -> list
 
 
 def _check_validation_data(root: Node) -> list[Problem]:
-    data = _text_at(root, "data")
+    data = node_at(root, "data")
     if data is None or not isinstance(data.value, dict) or "train" not in data.value:
         return []
     given = {name: node for name, node in data.value.items() if node.value not in (None, [])}
@@ -268,10 +259,3 @@ def _check_validation_data(root: Node) -> list[Problem]:
         return []
     message = "missing; give validation data, or `split: {val: 0.15}` in data, which takes them out of data.train"
     return [Problem(data.where, "data.val", message, data.line)]
-
-
-def _text_at(root: Node, *key: str) -> Node | None:
-    node: Node | None = root
-    for part in key:
-        node = node.value.get(part) if node is not None and isinstance(node.value, dict) else None
-    return node

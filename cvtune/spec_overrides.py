@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import cast
 
 from cvtune.errors import SpecError
 from cvtune.spec_yaml import Key, Node, Problem, parse_yaml, show_key
@@ -11,7 +12,7 @@ from cvtune.spec_yaml import Key, Node, Problem, parse_yaml, show_key
 __all__ = ["apply_overrides"]
 
 _PART = re.compile(r"[^.\[\]]+|\[\d+\]")
-_SOURCES = {("data", "train"), ("data", "val"), ("data", "test")}
+_SOURCES: frozenset[Key] = frozenset({("data", "train"), ("data", "val"), ("data", "test")})
 
 
 def apply_overrides(root: Node, overrides: Sequence[str]) -> list[Problem]:
@@ -37,7 +38,7 @@ def apply_overrides(root: Node, overrides: Sequence[str]) -> list[Problem]:
             problems.append(Problem(where, "", "not an override; write KEY=VALUE, such as train.epochs=3"))
             continue
         try:
-            value, inside = parse_yaml(text, where, lines=False)
+            value, inside = parse_yaml(text, where, tuple(part.strip("[]") for part in parts), lines=False)
         except SpecError as error:
             problems.append(Problem(str(error), "", "quote what YAML takes for its own"))
             continue
@@ -50,16 +51,15 @@ def apply_overrides(root: Node, overrides: Sequence[str]) -> list[Problem]:
 
 def _set(root: Node, parts: list[str], value: Node, where: str) -> str:
     """Put `value` at the end of `parts`; returns what is wrong, or an empty text."""
-    node, key = root, ()
+    node, key = root, cast(Key, ())
     for i, part in enumerate(parts):
         last = i == len(parts) - 1
-        if key in _SOURCES:
-            if isinstance(node.value, str):
-                # A bare path stands for a source with only annotations.
-                node.value = {"annotations": Node(node.value, node.where, node.line, node.quoted)}
-            if isinstance(node.value, dict) and part.isdigit():
-                # A lone source stands for a list of one.
-                node.value = [Node(node.value, node.where, node.line)]
+        if isinstance(node.value, str) and key[:2] in _SOURCES and len(key) <= 3:
+            # A bare path stands for a source with only annotations.
+            node.value = {"annotations": Node(node.value, node.where, node.line, node.quoted)}
+        if isinstance(node.value, dict) and key in _SOURCES and part.isdigit():
+            # A lone source stands for a list of one.
+            node.value = [Node(node.value, node.where, node.line)]
         if node.value is None:
             node.value = {}
         if isinstance(node.value, list):

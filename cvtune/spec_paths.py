@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cvtune.errors import nearest
 from cvtune.spec import weights_kind
-from cvtune.spec_yaml import Key, Node, Problem, show_key
+from cvtune.spec_yaml import Key, Node, Problem, node_at, show_key
 
 __all__ = ["resolve_paths", "sources"]
 
@@ -33,7 +33,7 @@ def resolve_paths(root: Node, folder: Path) -> list[Problem]:
             for name, wanted in (("annotations", "file or folder"), ("images", "folder")):
                 if (node := source.value.get(name)) is not None and isinstance(node.value, str):
                     _resolve(node, (*key, name), folder, wanted, problems)
-    weights = _at(root, "model", "weights")
+    weights = node_at(root, "model", "weights")
     if (
         weights is not None
         and isinstance(weights.value, str)
@@ -47,20 +47,13 @@ def resolve_paths(root: Node, folder: Path) -> list[Problem]:
 def sources(root: Node) -> Iterator[tuple[Key, Node]]:
     """Every source of data.train, data.val and data.test with its key."""
     for split in SPLITS:
-        node = _at(root, "data", split)
+        node = node_at(root, "data", split)
         if node is None:
             continue
         if isinstance(node.value, list):
             yield from ((("data", split, i), child) for i, child in enumerate(node.value))
         elif node.value is not None:
             yield ("data", split), node
-
-
-def _at(root: Node, *key: str) -> Node | None:
-    node: Node | None = root
-    for part in key:
-        node = node.value.get(part) if node is not None and isinstance(node.value, dict) else None
-    return node
 
 
 def _resolve(node: Node, key: Key, folder: Path, wanted: str, problems: list[Problem]) -> None:

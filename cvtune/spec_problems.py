@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -13,19 +14,21 @@ from pydantic.fields import FieldInfo
 
 from cvtune.errors import nearest
 from cvtune.spec import Allowed, Spec
-from cvtune.spec_yaml import SWITCHES, Key, Node, Problem, show, show_key
+from cvtune.spec_yaml import SWITCHES, Key, Node, Problem, node_at, show, show_key
 
 __all__ = ["Mistake", "allowed_at", "known_keys", "mistakes"]
 
 Kind = Literal["unknown", "missing", "value", "rule"]
 
 
+@dataclass(frozen=True)
 class Mistake:
-    """A problem with what the next look at the spec needs: its kind and the key that it is about."""
+    """A problem with what the next look at the spec needs: its kind, its key, the name that a wrong key means."""
 
-    def __init__(self, kind: Kind, key: Key, problem: Problem) -> None:
-        """Keep all three."""
-        self.kind, self.key, self.problem = kind, key, problem
+    kind: Kind
+    key: Key
+    problem: Problem
+    meant: str | None = None
 
 
 def mistakes(error: ValidationError, root: Node) -> Iterator[Mistake]:
@@ -44,7 +47,7 @@ def mistakes(error: ValidationError, root: Node) -> Iterator[Mistake]:
             message = f"missing; allowed: {allowed_at(key)}"
             yield Mistake("missing", key, _problem(node, key, message))
         elif kind == "extra_forbidden":
-            yield Mistake("unknown", key, _problem(node, key, _unknown(key)))
+            yield _unknown(key, node)
         elif kind == "value_error":
             yield _rule(str(record["ctx"]["error"]), key, node, root)
         else:
@@ -55,7 +58,8 @@ def mistakes(error: ValidationError, root: Node) -> Iterator[Mistake]:
     for field, keys in wrong.items():
         # A list that is wrong in one item fails as a whole in the other branches of a union, which says nothing.
         for key in dict.fromkeys([key for key in keys if key != field] or [field]):
-            yield Mistake("value", key, _problem(_locate(key, root)[1], key, _wrong(_locate(key, root)[1], field)))
+            node = node_at(root, *key) or root
+            yield Mistake("value", key, _problem(node, key, _wrong(node, key)))
 
 
 def _problem(node: Node, key: Key, message: str) -> Problem:
@@ -67,13 +71,9 @@ def _locate(location: Sequence[str | int], root: Node) -> tuple[Key, Node]:
     key: Key = ()
     node = root
     for part in location:
-        if isinstance(node.value, dict) and isinstance(part, str) and part in node.value:
-            node = node.value[part]
-        elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-        else:
-            continue
-        key = (*key, part)
+        inner = node.child(part)
+        if inner is not None:
+            key, node = (*key, part), inner
     return key, node
 
 
@@ -87,7 +87,7 @@ def _rule(message: str, key: Key, node: Node, root: Node) -> Mistake:
     return Mistake("rule", key, _problem(node, key, message))
 
 
-def _unknown(key: Key) -> str:
+def _unknown(key: Key, node: Node) -> Mistake:
     name = str(key[-1])
     model = _model(_annotation(key[:-1]))
     fields = list(model.model_fields) if model else []
@@ -95,27 +95,31 @@ def _unknown(key: Key) -> str:
     elsewhere = [known for known in known_keys() if known.rsplit(".", 1)[-1] == name]
     if not hint and elsewhere:
         hint = f"; it belongs to {' or '.join(elsewhere)}"
-    return f"unknown key, got {name!r}; allowed: {', '.join(fields)}{hint}"
+    elif not hint and ":" in name:
+        hint = "; put a blank after the colon"
+    message = f"unknown key, got {name!r}; allowed: {', '.join(fields)}{hint}"
+    meant = next((field for field in fields if hint == nearest(name, [field])), None) if hint else None
+    return Mistake("unknown", key, _problem(node, key, message), meant)
 
 
-def _wrong(node: Node, field: Key) -> str:
-    message = f"got {show(node)}; allowed: {allowed_at(field)}"
+def _wrong(node: Node, key: Key) -> str:
+    message = f"got {show(node)}; allowed: {allowed_at(key)}"
     text = node.value
-    choices = _choices(_annotation(field))
+    choices = _choices(_annotation(key))
     if isinstance(text, str) and choices:
         message += nearest(text, choices)
     if isinstance(text, str) and not node.quoted and text in {*SWITCHES, "true", "false"}:
         message += "; this is no switch"
-    if text is None and not node.quoted:
+    if text is None and isinstance(key[-1], str):
         message += "; remove the key to leave it out"
     return message
 
 
 def allowed_at(key: Key) -> str:
-    """What may stand at a key of the spec, in words."""
+    """What may stand at a key of the spec, in words; at the key (), the sections."""
     found = _field(key)
     if found is None:
-        return "nothing"
+        return _describe(Spec)
     return _describe(found.annotation, found.metadata)
 
 
@@ -183,7 +187,7 @@ def _describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         item = get_args(annotation)[0]
         if inner_model := _model(item):
             return f"a path, a mapping with {', '.join(inner_model.model_fields)}, or a list of them"
-        return f"a list, each item: {_describe(item)}"
+        return f"[{_describe(item)}, ...]"
     if model := _model(annotation):
         return f"a mapping with {', '.join(model.model_fields)}"
     if annotation in (int, float):

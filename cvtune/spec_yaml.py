@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import yaml
 
 from cvtune.errors import SpecError
 
-__all__ = ["Node", "Problem", "free_value", "items", "parse_yaml", "show", "show_key"]
+__all__ = ["Node", "Problem", "free_value", "node_at", "parse_yaml", "show", "show_key"]
 
 Key = tuple[str | int, ...]
 
@@ -50,20 +49,32 @@ class Problem:
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A mapping, a list, a text, or None for null. `where` and `line` are its key's, if it has one; line 0: override."""
+    """A mapping, a list, a text, or None for null.
+
+    `where` (``spec.yaml:12``) and `line` are its key's, if it has one; the line is 0 in an override.
+    """
 
     value: dict[str, Node] | list[Node] | str | None
     where: str
     line: int = 0
     quoted: bool = False
 
+    def child(self, part: str | int) -> Node | None:
+        """The item of a list or the value of a mapping, or None."""
+        if isinstance(self.value, dict):
+            return self.value.get(part) if isinstance(part, str) else None
+        if isinstance(self.value, list) and isinstance(part, int) and part < len(self.value):
+            return self.value[part]
+        return None
 
-def parse_yaml(text: str, source: str, *, lines: bool = True) -> tuple[Node, list[Problem]]:
+
+def parse_yaml(text: str, source: str, key: Key = (), *, lines: bool = True) -> tuple[Node, list[Problem]]:
     """Parse one YAML document.
 
     Args:
         text: the document.
         source: what `where` begins with: the file's name, or ``override 'a=1'``.
+        key: where the document stands in the spec.
         lines: whether `where` has a line number.
 
     Returns:
@@ -85,7 +96,7 @@ def parse_yaml(text: str, source: str, *, lines: bool = True) -> tuple[Node, lis
     builder = _Builder(source, lines)
     if root is None:
         return Node(None, source), []
-    return builder.build(root, (), None), builder.problems
+    return builder.build(root, key, None), builder.problems
 
 
 class _Builder:
@@ -134,8 +145,8 @@ class _Builder:
             elif not isinstance(name, yaml.ScalarNode):
                 self.problems.append(Problem(where, show_key(key), "a key must be text, got a list or mapping", line))
             elif name.value in built:
-                first = f"line {built[name.value].line}" if self.lines else "once before"
-                message = f"the key is given twice, first at {first}; keep one"
+                first = f", first at line {built[name.value].line}" if self.lines else ""
+                message = f"the key is given twice{first}; keep one"
                 self.problems.append(Problem(where, show_key((*key, name.value)), message, line))
             else:
                 built[name.value] = self.build(value, (*key, name.value), name)
@@ -171,12 +182,12 @@ def free_value(node: Node, key: Key, problems: list[Problem]) -> Any:
     return text
 
 
-def items(node: Node) -> Iterator[tuple[str | int, Node]]:
-    """The children of a node with their keys or indices."""
-    if isinstance(node.value, dict):
-        yield from node.value.items()
-    elif isinstance(node.value, list):
-        yield from enumerate(node.value)
+def node_at(root: Node, *key: str | int) -> Node | None:
+    """The node at a key, or None."""
+    node: Node | None = root
+    for part in key:
+        node = node.child(part) if node else None
+    return node
 
 
 def show(node: Node) -> str:

@@ -180,7 +180,9 @@ def _measure_batch_size(
     limit = MEMORY_SHARE * host.memory_bytes
     best = 0
     seen: dict[int, int] = {}
-    for batch in batch_size_candidates(recipe.values["data.batch_size"], prepared.summaries["train"].images):
+    devices = int(_make(spec, prepared, recipe, host)["run.devices"])
+    candidates = batch_size_candidates(recipe.values["data.batch_size"], prepared.summaries["train"].images, devices)
+    for batch in candidates:
         if best and _extrapolate(seen, batch) > limit:
             break
         plan = _make(spec, prepared, recipe, host, {"data.batch_size": batch, "reason": "trial"})

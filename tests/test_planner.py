@@ -153,3 +153,9 @@ def test_batch_size_candidates_leave_enough_steps() -> None:
     assert batch_size_candidates(16, 205) == [1, 2, 4, 8]
     assert batch_size_candidates(16, 100_000) == [1, 2, 4, 8, 16]
     assert batch_size_candidates(16, 3) == [1]
+    assert batch_size_candidates(16, 1000, devices=3) == [3, 6, 12]
+
+
+def test_a_total_batch_that_does_not_divide_among_processes_is_refused() -> None:
+    with pytest.raises(SpecError, match="use a multiple of 2"):
+        plan_of(host=GPU, data={"batch_size": 5})

@@ -5,7 +5,7 @@ A step is ``{TransformName: {argument: value}}``; ``OneOf`` takes a list of step
 - Flips, quarter turns, crops, padding and resizing move a box by its coordinates. An object that a crop cuts gets the
   part of its box inside, and where there is a mask, no side is left a pixel or more away from the visible mask.
 - Rotation, affine, perspective and free-form transforms take the box from the object's mask, where there is one.
-  Without masks the first three give the box around the box's moved corners; the free-form ones move the box's pixels.
+  Without masks, rotation and affine give the box around the box's moved corners; the others move the box's pixels.
 - Dropout leaves the boxes as they are.
 
 Albumentations' own `Compose` is not used: it keeps boxes in 32 bits, and its `set_random_seed` gives every transform
@@ -91,9 +91,7 @@ class Augment:
             ValueError: the arguments do not fit each other.
         """
         sample = _sample(rgb, boxes_xyxy, masks)
-        dtype = None if sample.masks is None else sample.masks.dtype
-        if dtype == np.bool_:
-            sample = replace(sample, masks=sample.masks.view(np.uint8))  # type: ignore[union-attr]
+        before = sample.masks
         if self._steps:
             steps = self._own_steps()
             # One generator for all steps, in order. Two new ones cost 20 microseconds an image, whatever the steps.
@@ -102,9 +100,11 @@ class Augment:
                 transform.transform.set_random_state(numbers, choices)
             for step in steps:
                 sample = _run(step, sample, choices)
-        if dtype is not None and sample.masks is not None:
-            sample = replace(sample, masks=sample.masks.view(dtype))
-        return sample
+        if masks is None or sample.masks is None:
+            return sample
+        if sample.masks is before:  # every step that moves pixels has looked at the masks itself
+            sample = _without_empty(sample, _mask_boxes(sample.masks))
+        return replace(sample, masks=sample.masks.view(np.asarray(masks[0]).dtype if len(masks) else np.uint8))
 
     def _own_steps(self) -> tuple[Step, ...]:
         if not hasattr(self._local, "steps"):
@@ -133,20 +133,21 @@ def check_augment(steps: Sequence[Mapping[str, Mapping[str, Any] | None]]) -> li
 
 
 def _sample(rgb: NDArray[np.uint8], boxes_xyxy: Any, masks: Any) -> Augmented:
+    """What was given, checked; boxes clipped and those without width or height dropped; masks as uint8."""
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"rgb must be uint8 [h, w, 3], got {rgb.dtype} {list(rgb.shape)}")
     height, width = rgb.shape[:2]
     boxes = clip_xyxy(boxes_xyxy, (width, height))
     stack = None
     if masks is not None:
-        stack = np.stack(list(masks)) if len(masks) else np.zeros((0, height, width), np.uint8)
+        stack = np.asarray(masks) if len(masks) else _no_masks(height, width)
         if stack.shape != (len(boxes), height, width) or stack.dtype not in (np.uint8, np.bool_):
             raise ValueError(
                 f"masks must be uint8 or bool {[len(boxes), height, width]} for {len(boxes)} boxes and this image, "
                 f"got {stack.dtype} {list(stack.shape)}"
             )
-    sample = Augmented(rgb, boxes, stack, np.arange(len(boxes), dtype=np.int64))
-    return _without_empty(sample, None if stack is None else _mask_boxes(stack.view(np.uint8)))
+        stack = stack.view(np.uint8)
+    return _without_empty(Augmented(rgb, boxes, stack, np.arange(len(boxes), dtype=np.int64)), None)
 
 
 def _transforms(steps: Iterable[Step]) -> Iterable[Transform]:

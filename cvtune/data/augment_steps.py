@@ -24,6 +24,7 @@ FIX = "pip install 'cvtune[torchvision]'"
 _NORMALISE = "the backend normalises and converts images itself, with the weights' mean and scale"
 _NESTED = "steps are applied one after another as they stand in the list, and OneOf chooses among several"
 _PIECES = "it cuts objects into pieces that one box cannot describe"
+_OTHER_DATA = "it needs other data beside the image and its objects"
 REFUSED: Mapping[str, str] = {
     "Normalize": _NORMALISE,
     "ToFloat": _NORMALISE,
@@ -39,9 +40,12 @@ REFUSED: Mapping[str, str] = {
     "SelectiveChannelTransform": _NESTED,
     "Lambda": "a spec holds no Python functions",
     "RandomGridShuffle": _PIECES,
+    "OverlayElements": _OTHER_DATA,
+    "TextImage": _OTHER_DATA,
     "ConstrainedCoarseDropout": "it needs class labels or a mask of the whole image",
     "CropNonEmptyMaskIfExists": "it needs a mask of the whole image; use BBoxSafeRandomCrop",
 }
+ABSTRACT = ("BaseCompose", "BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D")
 # OpenCV's border modes reflect, wrap and reflect_101.
 REPEATING = (2, 3, 4)
 # OpenCV's nearest and exact nearest.
@@ -54,7 +58,7 @@ class Transform:
 
     where: str
     transform: Any
-    moves: Literal["nothing", "axes", "lines", "freely"]
+    moves: Literal["nothing", "axes", "evenly", "freely"]
 
     @property
     def p(self) -> float:
@@ -108,8 +112,7 @@ def _read_choice(name: str, arguments: Mapping[str, Any], where: str, problems: 
     before = len(problems)
     steps, p = arguments.get("transforms"), arguments.get("p", 0.5)
     problems += _unknown(f"{where} {name}", arguments, ["transforms", "p"])
-    if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
-        problems.append(f"{where} {name}.p: must be a number from 0 to 1; got {p!r}")
+    problems += _wrong_p(f"{where} {name}", arguments)
     if not isinstance(steps, Sequence) or isinstance(steps, str) or not steps:
         problems.append(f"{where} {name}.transforms: must be a list of at least one step; got {steps!r}")
         return None
@@ -122,29 +125,27 @@ def _read_choice(name: str, arguments: Mapping[str, Any], where: str, problems: 
 def _read_transform(name: str, arguments: Mapping[str, Any], at: str, problems: list[str]) -> Transform | None:
     albumentations = _albumentations()
     where = f"{at} {name}"
-    kinds: dict[str, Any] = {
-        key: kind
-        for key, kind in vars(albumentations).items()
-        if inspect.isclass(kind) and issubclass(kind, albumentations.BasicTransform) and _usable(kind)
-    }
-    if name in REFUSED or (name not in kinds and _usable(getattr(albumentations, name, None), of_any_kind=True)):
-        reason = REFUSED.get(name, "it is no transform of a photograph with boxes and masks")
+    kind: Any = getattr(albumentations, name, None)
+    reason = REFUSED.get(name) or _other_kind(albumentations, kind)
+    if reason:
         problems.append(f"{where}: cannot be used in a spec: {reason}")
         return None
-    if name not in kinds:
+    if not _is_kind(kind, albumentations.BasicTransform):
+        known = vars(albumentations).items()
+        names = [key for key, value in known if _is_kind(value, albumentations.BasicTransform) and key not in REFUSED]
         problems.append(
             f"{at}: {name!r} is not a transform of albumentations {albumentations.__version__}; "
-            f"its documentation lists them{nearest(name, [*kinds, 'OneOf'])}"
+            f"its documentation lists them{nearest(name, [*names, 'OneOf'])}"
         )
         return None
-    wrong = _wrong_arguments(where, kinds[name], arguments)
+    wrong = _wrong_arguments(where, kind, arguments)
     if wrong:
         problems += wrong
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "please use Affine instead"; strict makes errors of what matters
-            transform = kinds[name](**arguments, strict=True)
+            transform = kind(**arguments, **({"strict": True} if _knows_strict(kind) else {}))
     except Exception as error:
         problems += _value_problems(where, arguments, error)
         return None
@@ -169,18 +170,24 @@ def _albumentations() -> Any:
     return albumentations
 
 
-def _usable(kind: Any, of_any_kind: bool = False) -> bool:
-    """Whether `kind` is a transform of images with boxes and masks; or, of any kind, a transform at all."""
-    albumentations = _albumentations()
-    if not inspect.isclass(kind):
-        return False
-    if of_any_kind:
-        return issubclass(kind, albumentations.BasicTransform | albumentations.BaseCompose)
-    if issubclass(kind, albumentations.ImageOnlyTransform):
-        return kind.__name__ not in REFUSED
-    targets = getattr(kind, "_targets", ())
-    names = {getattr(target, "name", "") for target in (targets if isinstance(targets, tuple) else (targets,))}
-    return {"IMAGE", "MASK", "BBOXES"} <= names and kind.__name__ not in REFUSED
+def _is_kind(kind: Any, base: type) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, base) and kind.__name__ not in ABSTRACT
+
+
+def _other_kind(albumentations: Any, kind: Any) -> str:
+    """Why a class of albumentations is no transform of an image with boxes and masks, or an empty string."""
+    if _is_kind(kind, albumentations.BaseCompose):
+        return _NESTED
+    if not _is_kind(kind, albumentations.BasicTransform) or issubclass(kind, albumentations.ImageOnlyTransform):
+        return ""
+    targets = kind._targets if isinstance(kind._targets, tuple) else (kind._targets,)
+    moved = {target.name for target in targets}
+    return "" if {"IMAGE", "MASK", "BBOXES"} <= moved else "it does not move an image's boxes and masks along"
+
+
+def _knows_strict(kind: type) -> bool:
+    """Whether the constructor checks its arguments against a schema: some transforms have none of their own."""
+    return "InitSchema" in vars(next(each for each in kind.__mro__ if "__init__" in vars(each)))
 
 
 def _wrong_arguments(where: str, kind: type, arguments: Mapping[str, Any]) -> list[str]:
@@ -193,7 +200,14 @@ def _wrong_arguments(where: str, kind: type, arguments: Mapping[str, Any]) -> li
         key for key, value in parameters.items() if value.default is inspect.Parameter.empty and key not in arguments
     ]
     problems = _unknown(where, arguments, list(parameters))
-    return problems + [f"{where}.{key}: is missing, and has no default" for key in missing]
+    problems += [f"{where}.{key}: is missing, and has no default" for key in missing]
+    return problems + _wrong_p(where, arguments)
+
+
+def _wrong_p(where: str, arguments: Mapping[str, Any]) -> list[str]:
+    p = arguments.get("p", 1.0)
+    good = isinstance(p, int | float) and not isinstance(p, bool) and 0 <= p <= 1
+    return [] if good else [f"{where}.p: must be a number from 0 to 1; got {p!r}"]
 
 
 def _unknown(where: str, arguments: Mapping[str, Any], allowed: Sequence[str]) -> list[str]:
@@ -241,14 +255,16 @@ def _unusable(transform: Any) -> str:
     return ""
 
 
-def _moves(transform: Any) -> Literal["nothing", "axes", "lines", "freely"]:
+def _moves(transform: Any) -> Literal["nothing", "axes", "evenly", "freely"]:
     from albumentations.augmentations.geometric.distortion import BaseDistortion
 
     albumentations = _albumentations()
     if isinstance(transform, albumentations.ImageOnlyTransform):
         return "nothing"
-    if isinstance(transform, BaseDistortion | albumentations.GridElasticDeform | albumentations.Morphological):
+    if isinstance(transform, albumentations.Affine | albumentations.Rotate):
+        return "evenly"
+    # With fit_output, albumentations' Perspective puts boxes some pixels beside the image's own pixels.
+    free = (BaseDistortion, albumentations.GridElasticDeform, albumentations.Morphological, albumentations.Perspective)
+    if isinstance(transform, free):
         return "freely"
-    if isinstance(transform, albumentations.Affine | albumentations.Rotate | albumentations.Perspective):
-        return "lines"
     return "axes"

@@ -36,7 +36,7 @@ def test_skipping_by_index_repeats_the_uninterrupted_order(start: int) -> None:
     assert len(make(start=start)) == 18 - start
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 4])
+@pytest.mark.parametrize("world_size", [2, 4])
 def test_processes_take_the_same_number_of_steps_and_cover_every_image(world_size: int) -> None:
     shares = [list(make(rank=rank, world_size=world_size)) for rank in range(world_size)]
     assert len({len(share) for share in shares}) == 1
