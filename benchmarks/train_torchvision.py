@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
+from torchvision.ops import MultiScaleRoIAlign
 
 from cvtune.backends.torchvision.build import build_model
 from cvtune.backends.torchvision.fabric import make_fabric
@@ -61,7 +62,7 @@ def reference(run: RunDir, config: dict[str, Any]) -> Callable[[int], None]:
     """torchvision's references/detection/engine.py: shuffle, forward, sum, backward, step; fp32, contiguous."""
     config = {**config, "model": {**config["model"], "channels_last": False}}
     torch.manual_seed(0)
-    model = build_model(config).train()
+    model = with_torchvisions_roi_align(build_model(config)).train()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.001, momentum=0.9)
     samples = TrainingSamples(run.data("train"), config)
 
@@ -91,14 +92,24 @@ def reference(run: RunDir, config: dict[str, Any]) -> Callable[[int], None]:
     return steps
 
 
-def ours(run: RunDir, config: dict[str, Any], channels_last: bool) -> Callable[[int], None]:
+def with_torchvisions_roi_align(model: torch.nn.Module) -> torch.nn.Module:
+    """Undo what the backend does on its own: torchvision's own pooling back in its place."""
+    own = model.roi_heads.box_roi_pool
+    model.roi_heads.box_roi_pool = MultiScaleRoIAlign(own.featmap_names, own.output_size, own.sampling_ratio)
+    return model
+
+
+def ours(run: RunDir, config: dict[str, Any], defaults: bool) -> Callable[[int], None]:
     """The loop of `cvtune train`, by its own parts."""
     from cvtune.backends.torchvision import train as loop
 
-    config = {**config, "model": {**config["model"], "channels_last": channels_last}}
+    if not defaults:
+        config = {**config, "model": {**config["model"], "channels_last": False}}
     fabric = make_fabric(config)
     torch.manual_seed(0)
     model = build_model(config)
+    if not defaults:
+        model = with_torchvisions_roi_align(model)
     wrapped, optimizer = fabric.setup(model, make_optimizer(model, config["train"]))
     _, samples = training_batches(run, config, fabric, 0)
     saver = loop._Saver(run, config, fabric, model, optimizer, None)
@@ -182,8 +193,8 @@ def main() -> None:
         config = read_config(run)
         loops = {
             "reference": reference(run, config),
-            "same": ours(run, config, channels_last=False),
-            "defaults": ours(run, config, channels_last=bool(config["model"]["channels_last"])),
+            "same": ours(run, config, defaults=False),
+            "defaults": ours(run, config, defaults=True),
         }
         times: dict[str, list[float]] = {name: [] for name in loops}
         for steps in loops.values():

@@ -104,7 +104,8 @@ class Augment:
             return sample
         if sample.masks is before:  # every step that moves pixels has looked at the masks itself
             sample = _without_empty(sample, _mask_boxes(sample.masks))
-        return replace(sample, masks=sample.masks.view(np.asarray(masks[0]).dtype if len(masks) else np.uint8))
+        as_bool = len(masks) > 0 and np.asarray(masks[0]).dtype == np.bool_
+        return _with_bool_masks(sample) if as_bool else sample
 
     def _own_steps(self) -> tuple[Step, ...]:
         if not hasattr(self._local, "steps"):
@@ -239,6 +240,10 @@ def _without_empty(sample: Augmented, around_masks: NDArray[np.float64] | None) 
         return sample
     masks = None if sample.masks is None else sample.masks[good]
     return Augmented(sample.rgb, sample.boxes_xyxy[good], masks, sample.kept[good])
+
+
+def _with_bool_masks(sample: Augmented) -> Augmented:
+    return replace(sample, masks=None if sample.masks is None else sample.masks.view(np.bool_))
 
 
 def _mask_boxes(masks: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ from cvtune.backends.torchvision.ignore import ignore_crowds
 from cvtune.backends.torchvision.models import BUILDERS
 from cvtune.backends.torchvision.native import check_kwargs
 from cvtune.backends.torchvision.norms import freeze, freeze_norms, set_frozen_eps
+from cvtune.backends.torchvision.roi_pool import use_fast_roi_align
 from cvtune.backends.torchvision.resize import fit_transform
 from cvtune.errors import SpecError
 
@@ -75,6 +76,7 @@ def build_model(config: Mapping[str, Any]) -> nn.Module:
     fit_transform(model, config["data"]["image_size"])
     if config["data"]["crowd"] == "ignore":
         ignore_crowds(model)
+    use_fast_roi_align(model)
     if section["channels_last"]:
         model.backbone.to(memory_format=torch.channels_last)
     return model.train()
