@@ -57,6 +57,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("-s", "--set", metavar="KEY=VALUE", help="Override a key of the spec; may be given again."),
 ]
+Trust = Annotated[
+    bool, typer.Option("--trust-checkpoint", help="Read weights whose file would run code; only from those you trust.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -209,10 +212,12 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run of this name.")] = False,
     find_lr: Annotated[bool, typer.Option("--find-lr", help="Find the learning rate by a short trial first.")] = False,
+    trust_checkpoint: Trust = False,
 ) -> None:
     """Fine-tune, score and report; results are in runs/NAME."""
     from cvtune import verbs
 
+    _trust(trust_checkpoint)
     run = verbs.train(spec, overrides or (), resume, overwrite, find_lr, _console())
     typer.echo(f"report: {run.path / 'report.html'}")
 
@@ -251,10 +256,12 @@ def predict(
         float | None, typer.Option(min=0, max=1, help="Leave out predictions below it; default: the model's own.")
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: the run's best.")] = None,
+    trust_checkpoint: Trust = False,
 ) -> None:
     """Predict images with a trained run."""
     from cvtune import verbs
 
+    _trust(trust_checkpoint)
     typer.echo(f"predictions: {verbs.predict(run, images, out, draw, score_threshold, checkpoint)}")
 
 
@@ -299,6 +306,12 @@ def models(
         return
     columns = ["family", "task", "backbone", "config", "parameters", "box_ap", "mask_ap"]
     _print_table(columns, [[_shown(row[column]) for column in columns] for row in rows])
+
+
+def _trust(asked: bool) -> None:
+    """Tell the worker, which inherits the environment; nothing is written to a file."""
+    if asked:
+        os.environ["CVTUNE_TRUST_CHECKPOINT"] = "1"
 
 
 def _console() -> Any:

@@ -51,7 +51,7 @@ def make_plan(
 
 
 def batch_size_candidates(official: int, images: int, devices: int = 1) -> list[int]:
-    """Batch sizes that `batch_size: auto` tries: powers of two a device, up to the official total, 16 steps an epoch."""
+    """What `batch_size: auto` tries: powers of two a device, up to the official total, at least 16 steps an epoch."""
     largest = max(1, min(official, images // 16) // devices)
     return [devices << i for i in range(largest.bit_length())]
 

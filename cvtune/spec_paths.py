@@ -13,6 +13,8 @@ from cvtune.spec_yaml import Key, Node, Problem, node_at, show_key
 
 __all__ = ["resolve_paths", "sources"]
 
+# A folder of a million images must not make a hint slow.
+MOST_NAMES = 5000
 SPLITS = ("train", "val", "test")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 _KEYWORDS = ("coco", "imagenet", "none")
@@ -68,11 +70,12 @@ def _resolve(node: Node, key: Key, folder: Path, wanted: str, problems: list[Pro
         expanded = os.path.expanduser(_VARIABLE.sub(lambda match: os.environ[match[1] or match[2]], written))
         path = Path(os.path.abspath(folder / expanded))
         node.value = str(path)
-        found = path.exists() if wanted == "file or folder" else path.is_dir() if wanted == "folder" else path.is_file()
-        if found:
+        # os.path answers no where pathlib raises: names that are too long, folders that may not be entered.
+        there = os.path.exists(path)
+        if {"file": os.path.isfile, "folder": os.path.isdir}.get(wanted, os.path.exists)(path):
             return
-        if path.exists():
-            message = f"got {written!r}, which is a {'folder' if path.is_dir() else 'file'}; allowed: a {wanted}"
+        if there:
+            message = f"got {written!r}, which is a {'folder' if os.path.isdir(path) else 'file'}; allowed: a {wanted}"
         else:
             message = f"no such {wanted}, got {written!r}{_place(path, expanded)}{_hint(path, written, key)}"
     problems.append(Problem(node.where, show_key(key), message, node.line))
@@ -92,9 +95,12 @@ def _hint(path: Path, written: str, key: Key) -> str:
         if "/" not in written and (close := nearest(written, _KEYWORDS)):
             return f"; allowed: {', '.join(_KEYWORDS)}, zoo:<config>, an https:// address, or a path{close}"
         return "; allowed: coco, imagenet, none, zoo:<config>, an https:// address, or a path"
-    if not os.path.isabs(written) and Path(written).exists():
+    if not os.path.isabs(written) and os.path.exists(written):
         return "; a path starts from the spec file's folder, not from the current one"
-    if path.parent.is_dir():
-        return nearest(path.name, sorted(entry.name for entry in path.parent.iterdir())[:10_000])
-    above = next((parent for parent in path.parents if parent.is_dir()), None)
+    if os.path.isdir(path.parent):
+        try:
+            return nearest(path.name, sorted(os.listdir(path.parent))[:MOST_NAMES])
+        except OSError:
+            return ""
+    above = next((parent for parent in path.parents if os.path.isdir(parent)), None)
     return f"; its folder does not exist either, {above} does" if above else ""

@@ -30,7 +30,11 @@ _TAGS = frozenset(
 )
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+# An escape such as "\ud800", half of a surrogate pair, which no file can hold.
+_HALF = re.compile("[\ud800-\udfff]")
 _SHOWN = 60
+# Python's limit for turning text into an integer is near 4,300 digits.
+_DIGITS = 100
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,8 @@ def parse_yaml(text: str, source: str, key: Key = (), *, lines: bool = True) -> 
         raise SpecError(f"{place}: not valid YAML: {what}{tab}") from error
     except yaml.YAMLError as error:
         raise SpecError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise SpecError(f"{source}: the document is nested too deeply; write it flatter") from None
     builder = _Builder(source, lines)
     if root is None:
         return Node(None, source), []
@@ -118,6 +124,8 @@ class _Builder:
         if node.tag not in _TAGS:
             raise SpecError(f"{where}: {show_key(key) or 'document'}: got the tag {node.tag}; allowed: none, remove it")
         if isinstance(node, yaml.ScalarNode):
+            if _HALF.search(node.value):
+                raise SpecError(f"{where}: {show_key(key) or 'document'}: got half a character, {node.value!r}")
             quoted = node.style is not None
             return Node(node.value if quoted or node.value not in NULLS else None, where, line, quoted)
         self.open.add(id(node))
@@ -173,7 +181,7 @@ def free_value(node: Node, key: Key, problems: list[Problem]) -> Any:
         return text
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if _INT.fullmatch(text):
+    if _INT.fullmatch(text) and len(text) <= _DIGITS:
         return int(text)
     if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
         return float(text)

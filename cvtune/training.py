@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cvtune.backends import load_backend
 from cvtune.backends.base import Host, NativeConfig, Override, Recipe
+from cvtune.data.augment import check_augment
 from cvtune.data.prepare import Prepared, prepare
 from cvtune.errors import CvtuneError, RunError, SpecError
 from cvtune.host import cached_host, probe_host
@@ -74,6 +75,11 @@ def plan_run(
 
     `complete`: ask the machine for whatever is pending; else such values stay pending unless a probe is cached.
     """
+    if complete and spec.data.augment and in_process(spec.backend):
+        # Asks albumentations, which takes seconds to import: not for a mere look at the plan.
+        problems = check_augment(spec.data.augment)
+        if problems:
+            raise SpecError("\n".join(problems))
     recipe = read_recipe(spec, run)
     prepared = prepare(spec, run, task=recipe.task)
     if console:

@@ -85,6 +85,8 @@ def evaluate(
     """
     import cvtune.evaluation as evaluation
 
+    if run is not None and gt is not None:
+        raise SpecError("eval: give a run directory or --gt GT.json, not both: a run has its own ground truth")
     if run is None:
         if gt is None or pred is None:
             raise SpecError("eval: give a run directory, or both --gt GT.json and --pred PRED.json")

@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument("--val", type=int, default=40)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--format", choices=["coco"], default="coco", help="`cvtune convert` makes other formats of it")
     arguments = parser.parse_args()
     paths = make_shapes(arguments.out, arguments.train, arguments.val, arguments.size, arguments.seed)
     print(*paths)

@@ -298,6 +298,10 @@ WRONG: dict[str, tuple[str, list[list[str]]]] = {
         GOOD + "  test: {annotations: more.json, images: w.pth}\n",
         [["spec.yaml:6: data.test.images: got 'w.pth', which is a file; allowed: a folder"]],
     ),
+    "path too long": (
+        GOOD.replace("train.json", "a" * 5000),
+        [["spec.yaml:4: data.train: no such file or folder, got 'aaa"]],
+    ),
     "empty path": (GOOD + "  test: ''\n", [["spec.yaml:6: data.test: got an empty path"]]),
     "undefined variable": (
         GOOD.replace("train.json", "$CVTUNE_NO_SUCH/train.json"),
@@ -365,6 +369,8 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
         "spec.yaml:1: name: got the tag tag:yaml.org,2002:python/object/apply:os.system; allowed: none",
     ),
     "unknown tag": (b"name: !env X\n", "spec.yaml:1: name: got the tag !env"),
+    "half a character": (b'name: "\\ud800"\n', "spec.yaml:1: name: got half a character, '\\ud800'"),
+    "too deep": (b"name: " + b"[" * 5000 + b"]" * 5000, "spec.yaml: the document is nested too deeply"),
     "endless alias": (b"name: &a [*a]\n", "spec.yaml:1: an alias (*name) makes the document endless"),
     "growing aliases": (
         b"a: &a [1,1,1,1,1,1,1,1,1]\n"

@@ -104,7 +104,8 @@ class Augment:
             return sample
         if sample.masks is before:  # every step that moves pixels has looked at the masks itself
             sample = _without_empty(sample, _mask_boxes(sample.masks))
-        as_bool = len(masks) > 0 and np.asarray(masks[0]).dtype == np.bool_
+        first = masks if isinstance(masks, np.ndarray) or not len(masks) else masks[0]
+        as_bool = np.asarray(first).dtype == np.bool_
         return _with_bool_masks(sample) if as_bool else sample
 
     def _own_steps(self) -> tuple[Step, ...]:

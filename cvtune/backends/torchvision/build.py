@@ -27,8 +27,8 @@ from cvtune.backends.torchvision.ignore import ignore_crowds
 from cvtune.backends.torchvision.models import BUILDERS
 from cvtune.backends.torchvision.native import check_kwargs
 from cvtune.backends.torchvision.norms import freeze, freeze_norms, set_frozen_eps
-from cvtune.backends.torchvision.roi_pool import use_fast_roi_align
 from cvtune.backends.torchvision.resize import fit_transform
+from cvtune.backends.torchvision.roi_pool import use_fast_roi_align
 from cvtune.errors import SpecError
 
 __all__ = ["build_model", "stage_modules"]

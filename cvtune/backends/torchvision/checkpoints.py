@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from cvtune.backends.torchvision.weights import is_trusted, load_checkpoint
 from cvtune.classes import ClassMap
 from cvtune.errors import DataError, RunError
 
@@ -48,15 +49,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         DataError: missing, cut short, not one of ours, or in need of code to be read.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such checkpoint") from None
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path}: cannot be read as a checkpoint: {reason}; use one that `cvtune train` wrote"
-        ) from error
+    content = load_checkpoint(path, is_trusted())
     if not isinstance(content, dict) or "cvtune" not in content:
         raise DataError(f"{path}: not a checkpoint of cvtune: it has no class lock; use one that `cvtune train` wrote")
     return content

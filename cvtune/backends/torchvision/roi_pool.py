@@ -15,7 +15,7 @@ from cvtune.kernels.roi_align import roi_align
 __all__ = ["FastMultiScaleRoIAlign", "use_fast_roi_align"]
 
 
-class FastMultiScaleRoIAlign(MultiScaleRoIAlign):
+class FastMultiScaleRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc]
     """The same pooling with the same values; only the gradient is computed faster, on a CPU."""
 
     def forward(

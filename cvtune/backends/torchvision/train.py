@@ -61,7 +61,7 @@ def train(run: RunDir, resume: bool) -> None:
     fabric = make_fabric(config)
     model = starting_model(run, config, resume)
     optimizer = make_optimizer(model, settings)
-    state = torch.load(run.last, map_location="cpu", weights_only=True) if resume else {}
+    state = read_checkpoint(run.last) if resume else {}
     if state:
         optimizer.load_state_dict(state["optimizer"])
     keep_outputs_in_fp32(model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import urllib.error
 import zipfile
@@ -19,7 +20,7 @@ from torch import nn
 from cvtune.backends.torchvision.layouts import find_layout, is_foreign
 from cvtune.errors import DataError, MissingDependencyError, RunError
 
-__all__ = ["LoadReport", "load_checkpoint", "load_weights"]
+__all__ = ["LoadReport", "is_trusted", "load_checkpoint", "load_weights"]
 
 Tensors = dict[str, torch.Tensor]
 _SHOWN = 5
@@ -96,7 +97,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any], trust: bool = Fal
     if weights["kind"] == "none":
         return LoadReport("none", "none", (), (), tuple(_wanted(model)))
     path, source = _locate(weights)
-    tensors, ours = _tensors(load_checkpoint(path, trust or bool(weights.get("trust"))), path)
+    tensors, ours = _tensors(load_checkpoint(path, trust or bool(weights.get("trust")) or is_trusted()), path)
     layout = find_layout(tensors)
     if is_foreign(layout):
         raise DataError(
@@ -105,6 +106,11 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any], trust: bool = Fal
         )
     shown = "cvtune checkpoint" if ours else layout or "unknown layout"
     return _load(model, tensors, source, shown, path)
+
+
+def is_trusted() -> bool:
+    """Whether the user said `--trust-checkpoint`, for this command alone: it is written to no file."""
+    return os.environ.get("CVTUNE_TRUST_CHECKPOINT") == "1"
 
 
 def load_checkpoint(path: Path, trust: bool = False) -> Any:

@@ -33,7 +33,7 @@ def _plan(spec: dict[str, Any], classes: int = 3, host: str = "cpu", images: int
     base = {
         "name": "t",
         "model": {"weights": "none"},
-        "data": {"train": "train.json", "batch_size": 2},
+        "data": {"train": "train.json", "batch_size": 16 if host == "cuda8" else 2},
         "run": {"device": "cuda" if host.startswith("cuda") else "cpu"},
     }
     resolved = Spec.model_validate(_deep(base, spec))
