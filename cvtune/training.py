@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
 import shutil
 import sys
@@ -61,7 +62,9 @@ def run_training(
             plan = plan_run(spec, run, console, lock=lock, complete=True)
             if find_lr:
                 plan = _with_found_lr(spec, run, plan, console, lock)
-            write_native(run, translate_plan(spec, run, plan))
+            native = translate_plan(spec, run, plan)
+            write_native(run, native)
+            _record_plan(run, plan, native)
         plan = Plan.from_json(read_json(run.plan))
         _train(run, spec, plan, resumed, console, lock)
         _score(run, spec, plan, console, lock)
@@ -169,6 +172,16 @@ def _record_start(run: RunDir, spec: Spec) -> None:
         seed=spec.train.seed,
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         state="planned",
+    )
+
+
+def _record_plan(run: RunDir, plan: Plan, native: NativeConfig) -> None:
+    host = plan.host
+    run.update_record(
+        class_lock=plan.class_map.hash,
+        versions={"cvtune": importlib.metadata.version("cvtune"), **(host.versions if host else {})},
+        kernels=dict(host.kernels) if host else {},
+        native_complete=not native.extras,
     )
 
 

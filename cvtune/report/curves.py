@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -33,12 +34,15 @@ def run_curves(facts: RunFacts) -> list[Chart]:
         line_chart("parts", "Parts of the loss", parts, "step", "loss"),
         line_chart("ap", "Validation AP", _ap_series(facts), "epoch", "AP × 100", mark=_best(facts)),
         line_chart("lr", "Learning rate", [Series("lr", _points(facts.steps, "lr"))], "step", "learning rate"),
+        line_chart(
+            "lr-trial", "Trial of learning rates", [Series("loss", _trial(facts))], "log10 of the learning rate", "loss"
+        ),
     ]
     return [chart for chart in charts if chart]
 
 
 def comparison_curves(runs: Sequence[RunFacts], names: Sequence[str]) -> list[Chart]:
-    """AP by epoch of each kind, and the smoothed training loss by epoch, one line a run."""
+    """AP by epoch of each kind, and the smoothed training loss by step, one line a run."""
     charts = []
     for kind, word in KINDS.items():
         series = [Series(name, _ap_points(facts, kind, "AP")) for facts, name in zip(runs, names, strict=True)]
@@ -49,6 +53,12 @@ def comparison_curves(runs: Sequence[RunFacts], names: Sequence[str]) -> list[Ch
         losses.append(Series(name, smooth(points, max(5, len(points) // 30)) if len(points) > 40 else points))
     charts.append(line_chart("losses", "Training loss", losses, "step", "loss"))
     return [chart for chart in charts if chart]
+
+
+def _trial(facts: RunFacts) -> Points:
+    """The loss of `--find-lr` over the logarithm of the rate."""
+    pairs = [pair for pair in facts.lr_trial if isinstance(pair, list) and len(pair) == 2 and all(map(is_number, pair))]
+    return [(math.log10(lr), loss) for lr, loss in pairs if lr > 0]
 
 
 def _ap_series(facts: RunFacts) -> list[Series]:

@@ -66,6 +66,7 @@ class RunFacts:
     receipt: Mapping[str, Any]
     steps: tuple[Mapping[str, Any], ...]
     evals: tuple[Mapping[str, Any], ...]
+    lr_trial: tuple[Any, ...]
     metrics: Mapping[str, Any]
     error: str
     split: str
@@ -141,6 +142,7 @@ def read_facts(run: RunDir) -> RunFacts:
         receipt=read(run.receipt, dict, "what the conversion of the data did is unknown."),
         steps=tuple(r for r in log if "eval" not in r and is_number(r.get("loss"))),
         evals=tuple(r for r in log if isinstance(r.get("eval"), Mapping)),
+        lr_trial=tuple(read(run.lr_trial, list, "")),
         metrics=metrics,
         error=str(error.get("message") or record.get("error") or ""),
         split=split,

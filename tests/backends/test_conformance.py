@@ -105,7 +105,7 @@ def test_four_images_are_learnt_by_heart(
     changes = {
         "backend": case.backend,
         "model__family": case.family,
-        "train__iterations": 160,
+        "train__iterations": 110,
         "train__optimizer": {"name": "sgd", "lr": 0.02},
         "train__schedule": {"name": "cosine", "warmup_iterations": 10},
         "train__gradient_clip": 10,

@@ -40,6 +40,9 @@ from cvtune.worker import parent_is_gone
 __all__ = ["make_optimizer", "read_config", "starting_model", "train", "training_batches"]
 
 Targets = list[dict[str, torch.Tensor]]
+# Epochs of a second would spend their time on writing checkpoints: at the end of an epoch one is written only when
+# training went on for this many times as long as the last one took. What the spec asks by iterations is always done.
+SAVING_SHARE = 20
 
 
 def read_config(run: RunDir) -> dict[str, Any]:
@@ -334,13 +337,15 @@ class _Saver:
         self.rules = config["train"]["checkpoint"]
         self.lock = run.class_map().to_json()
         self.spec_hash = read_json(run.record).get("spec_hash") if run.record.exists() else None
-        self.written = time.monotonic()
+        self.written, self.cost = float("-inf"), 0.0
+        self.began = time.monotonic()
 
     def is_due(self, step: int, epoch_ends: bool, epoch: int) -> bool:
         rules = self.rules
-        due = epoch_ends and epoch % int(rules["every_epochs"]) == 0
+        rested = time.monotonic() - self.written >= SAVING_SHARE * self.cost
+        due = epoch_ends and epoch % int(rules["every_epochs"]) == 0 and rested
         due = due or bool(rules["every_iterations"] and step % int(rules["every_iterations"]) == 0)
-        minutes = (time.monotonic() - self.written) / 60
+        minutes = (time.monotonic() - max(self.written, self.began)) / 60
         due = due or bool(rules["every_minutes"] and minutes >= float(rules["every_minutes"]))
         return due
 
@@ -361,8 +366,11 @@ class _Saver:
                 "precision": self.fabric.strategy.precision.state_dict(),
                 "rng": torch.get_rng_state(),
             }
-            self.written = time.monotonic()
+        start = time.monotonic()
         write_checkpoint(path, content)
+        if whole:
+            self.written = time.monotonic()
+            self.cost = self.written - start
 
     def keep(self, epoch: int) -> None:
         """Keep a copy of last.pth under its epoch's name, and remove copies beyond `train.checkpoint.keep`."""
