@@ -40,7 +40,9 @@ def make_headline(facts: RunFacts) -> Headline:
         notes.append("The run was stopped before its planned end.")
     elif state in {"planned", "training"}:
         notes.append(f"run.json says that the run is still {state}.")
-    notes += [shorten(note, 400) for note in facts.metrics.get("notes") or ()]
+    # The page says this in its own words, where it qualifies the figure.
+    own = "These images also chose"
+    notes += [shorten(n, 400) for n in facts.metrics.get("notes") or () if not str(n).startswith(own)]
     return Headline(main, tuple(note for note in notes if note), _facts(facts), scored)
 
 

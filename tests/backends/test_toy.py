@@ -62,7 +62,7 @@ def test_a_backend_in_another_environment_does_the_whole_road(
     # Symbolic links: the interpreter of a virtual environment is told by its path, not by what it points to.
     assert record["python"] == str(second_environment)
     assert record["torch_imported"] is False
-    assert read_json(run.plan)["values"]["run.device"] == {"value": "cpu", "reason": "auto: toy"}
+    assert read_json(run.plan)["host"]["device_name"] == "toy"
     metrics = read_json(run.metrics)
     assert metrics["images"] == 3
     assert metrics["detections"] > 0
