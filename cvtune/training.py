@@ -270,8 +270,11 @@ def _train(run: RunDir, spec: Spec, plan: Plan, resume: bool, console: Console, 
         with RunProgress(run, int(plan["train.iterations"]), console) as progress:
             flags = ["--resume"] if resume else []
             run_worker(spec.backend, "train", run, *flags, processes=processes, lock=lock, on_poll=progress.poll)
-    except (CvtuneError, KeyboardInterrupt) as error:
-        run.update_record(state="failed", error=str(error) or "interrupted")
+    except CvtuneError as error:
+        run.update_record(state="failed", error=str(error))
+        raise
+    except KeyboardInterrupt:
+        run.update_record(state="stopped")
         raise
 
 

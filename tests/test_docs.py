@@ -1,0 +1,49 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import yaml
+
+from cvtune.backends import BACKENDS, load_backend
+from cvtune.cli import app
+from cvtune.spec import Spec
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_fields_is_the_code_s() -> None:
+    spec = importlib.util.spec_from_file_location("make_fields", ROOT / "docs/make_fields.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = (ROOT / "docs/fields.md").read_text(encoding="utf-8")
+    assert module.table() == written, "run python docs/make_fields.py"
+    for key, _, _ in module.leaves(Spec):
+        for name in BACKENDS:
+            assert key in load_backend(name).fields, f"backend {name} does not say how it honours {key}"
+
+
+def test_the_spec_in_the_readme_is_valid() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        Spec.model_validate(yaml.safe_load(block))
+
+
+def test_the_readme_names_every_verb_and_only_those() -> None:
+    verbs = {command.name for command in app.registered_commands}
+    named = set(re.findall(r"`cvtune ([a-z]+)[ `]", README))
+    assert named == verbs
+
+
+def test_every_path_that_the_readme_names_exists() -> None:
+    [section] = re.findall(r"## Where things are\n(.*?)\n## |## Where things are\n(.*)", README, flags=re.DOTALL)
+    for path in re.findall(r"`([a-z_]+/[a-z_/.]*|[a-z_]+\.py)`", "".join(section)):
+        folders = (ROOT, ROOT / "cvtune", ROOT / "cvtune/data")
+        assert any((folder / path).exists() for folder in folders), path
