@@ -73,7 +73,7 @@ def test_a_config_trains_thirty_steps(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     overrides = [override.format(data=made_data) for override in OVERRIDES[name]]
-    short = ["train.epochs=null", "train.iterations=30", "train.log_every=1", "train.schedule.warmup_iterations=5"]
+    short = ["train.epochs=null", "train.iterations=30", "train.log_every=1", "train.schedule.warmup_iterations=20"]
     run = verbs.train(CONFIGS / f"{name}.yaml", [*overrides, *short])
     losses = [record["loss"] for record in read_jsonl(run.log) if "loss" in record]
     assert len(losses) == 30

@@ -34,14 +34,17 @@ RCNN = {"native": {"model": {**SMALL_FPN, "kwargs": {"box_batch_size_per_image":
 CASES = [
     Case("torchvision", "faster_rcnn", RCNN),
     Case("torchvision", "mask_rcnn", RCNN),
-    Case("torchvision", "retinanet", {"train__optimizer": {"name": "adamw", "lr": 0.001}}),
-    Case("torchvision", "fcos", {"train__optimizer": {"name": "adamw", "lr": 0.001}}, slow=True),
+    Case("torchvision", "retinanet", {"train__optimizer": {"name": "adamw", "lr": 0.001}, "train__iterations": 240}),
+    Case(
+        "torchvision", "fcos", {"train__optimizer": {"name": "adamw", "lr": 0.001}, "train__iterations": 240}, slow=True
+    ),
     Case(
         "torchvision",
         "ssd",
         {
             "model": {"family": "ssd", "weights": "none"},
             "train__optimizer": {"name": "adamw", "lr": 0.0003},
+            "train__iterations": 240,
             "data__image_size": {"square": 300},
         },
         slow=True,
@@ -52,6 +55,7 @@ CASES = [
         {
             "model": {"family": "ssdlite", "weights": "none"},
             "train__optimizer": {"name": "adamw", "lr": 0.001},
+            "train__iterations": 240,
             "data__image_size": {"square": 320},
         },
         slow=True,
