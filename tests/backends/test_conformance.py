@@ -36,7 +36,11 @@ CASES = [
     Case("torchvision", "mask_rcnn", RCNN),
     Case("torchvision", "retinanet", {"train__optimizer": {"name": "adamw", "lr": 0.001}, "train__iterations": 240}),
     Case(
-        "torchvision", "fcos", {"train__optimizer": {"name": "adamw", "lr": 0.001}, "train__iterations": 240}, slow=True
+        "torchvision",
+        "fcos",
+        # AdamW from random weights kills the ReLU behind FCOS's distances: every box stays empty.
+        {"train__optimizer": {"name": "sgd", "lr": 0.01}, "train__iterations": 500, "eval__score_threshold": 0.05},
+        slow=True,
     ),
     Case(
         "torchvision",
