@@ -78,7 +78,7 @@ def load(run: str | Path, checkpoint: str | Path | None = None) -> Detector:
         DataError: the run or its checkpoint does not exist.
     """
     directory = RunDir(Path(run).resolve())
-    path = Path(checkpoint) if checkpoint else (directory.best if directory.best.exists() else directory.last)
+    path = Path(checkpoint) if checkpoint else directory.selected
     if not path.exists():
         raise DataError(f"{path}: no such checkpoint; train the run first")
     return Detector(directory, path)

@@ -92,7 +92,7 @@ def predict_files(
         score_threshold: results below it are left out.
         checkpoint: default: the run's best, else its last.
     """
-    checkpoint = checkpoint or (run.best if run.best.exists() else run.last)
+    checkpoint = checkpoint or run.selected
     if not checkpoint.exists():
         raise DataError(f"{checkpoint}: no such checkpoint; train the run first")
     images = collect_images(arguments)

@@ -86,6 +86,11 @@ class RunDir:
         return self.checkpoints / "best.pth"
 
     @property
+    def selected(self) -> Path:
+        """The checkpoint that predicts: best.pth, or last.pth where no evaluation has chosen one."""
+        return self.best if self.best.exists() else self.last
+
+    @property
     def log(self) -> Path:
         """One JSON record a logged step and one an evaluation."""
         return self.path / "log.jsonl"

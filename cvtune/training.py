@@ -285,8 +285,7 @@ def _score(run: RunDir, spec: Spec, plan: Plan, console: Console, lock: int) -> 
     from cvtune.report import write_report
 
     split = "test" if run.data("test").exists() else "val"
-    checkpoint = run.best if run.best.exists() else run.last
-    predict_split(run, spec, split, checkpoint, run.predictions, lock)
+    predict_split(run, spec, split, run.selected, run.predictions, lock)
     metrics = evaluate_run(run, split=split, check=True)
     stopped = run.stop.exists()
     run.update_record(state="stopped" if stopped else "done")

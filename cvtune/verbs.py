@@ -100,9 +100,7 @@ def evaluate(
             from cvtune.worker import read_spec
 
             with directory.locked() as lock:
-                predict_split(
-                    directory, read_spec(directory), split, _checkpoint(directory), directory.predictions, lock
-                )
+                predict_split(directory, read_spec(directory), split, directory.selected, directory.predictions, lock)
         metrics = evaluation.evaluate_run(directory, predictions=pred, split=split, engine=engine)
     if out is not None:
         write_json(out, metrics)
@@ -194,7 +192,3 @@ def open_run(path: Path) -> RunDir:
     if not run.record.exists():
         raise SpecError(f"{path}: not a run directory: it has no run.json")
     return run
-
-
-def _checkpoint(run: RunDir) -> Path:
-    return run.best if run.best.exists() else run.last

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def check_class_lock(content: dict[str, Any], class_map: ClassMap, path: Path) -> None:
+def check_class_lock(content: Mapping[str, Any], class_map: ClassMap, path: Path) -> None:
     """Refuse a checkpoint that was trained with other classes."""
     class_map.check_same(ClassMap.from_json(content["cvtune"]["classes"]), str(path))

@@ -62,9 +62,9 @@ def train(run: RunDir, resume: bool) -> None:
     config = read_config(run)
     settings, accumulate = config["train"], int(config["train"]["accumulate"])
     fabric = make_fabric(config)
-    model = starting_model(run, config, resume)
-    optimizer = make_optimizer(model, settings)
     state = read_checkpoint(run.last) if resume else {}
+    model = starting_model(run, config, state)
+    optimizer = make_optimizer(model, settings)
     if state:
         optimizer.load_state_dict(state["optimizer"])
     keep_outputs_in_fp32(model)
@@ -154,14 +154,16 @@ def train(run: RunDir, resume: bool) -> None:
     fabric.barrier()
 
 
-def starting_model(run: RunDir, config: Mapping[str, Any], resume: bool) -> nn.Module:
-    """The model with its starting weights, or those of last.pth; what was loaded is written to weights.txt."""
+def starting_model(run: RunDir, config: Mapping[str, Any], state: Mapping[str, Any]) -> nn.Module:
+    """The model with the weights of `state`, last.pth's content; with its starting weights where `state` is empty.
+
+    Which starting weights were loaded is written to weights.txt.
+    """
     torch.manual_seed(mix_seed(int(config["train"]["seed"]), "init"))
     model = build_model(config)
-    if resume:
-        content = read_checkpoint(run.last)
-        check_class_lock(content, run.class_map(), run.last)
-        model.load_state_dict(content["model"])
+    if state:
+        check_class_lock(state, run.class_map(), run.last)
+        model.load_state_dict(state["model"])
     else:
         report = load_weights(model, config["weights"])
         lines = list(report.lines())

@@ -25,7 +25,7 @@ def step_memory(run: RunDir) -> int:
     """Peak bytes of two real training steps on the images that take the most: the largest with the most objects."""
     config = read_config(run)
     fabric = make_fabric(config | {"run": {**config["run"], "devices": 1, "nodes": 1}})
-    model = starting_model(run, config, resume=False)
+    model = starting_model(run, config, {})
     optimizer = make_optimizer(model, config["train"])
     keep_outputs_in_fp32(model)
     wrapped, optimizer = fabric.setup(model, optimizer)
@@ -57,7 +57,7 @@ def find_lr(run: RunDir) -> list[tuple[float, float]]:
     config = read_config(run)
     config["train"]["epochs"] = 10**6  # the trial has a length of its own
     fabric = make_fabric(config | {"run": {**config["run"], "devices": 1, "nodes": 1}})
-    model = starting_model(run, config, resume=False)
+    model = starting_model(run, config, {})
     optimizer = make_optimizer(model, config["train"])
     keep_outputs_in_fp32(model)
     wrapped, optimizer = fabric.setup(model, optimizer)
