@@ -45,6 +45,10 @@ class Plan:
         """`values.get`."""
         return self.values.get(key, default)
 
+    def recipe_is_official(self, key: str) -> bool:
+        """Whether the official recipe decides this key: it was asked for, and the spec does not say otherwise."""
+        return bool(self.values["train.recipe"] == "official") and self.reasons.get(key) != "spec"
+
     @property
     def pending(self) -> tuple[str, ...]:
         """Keys whose values wait for the machine."""

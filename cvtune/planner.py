@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from cvtune.backends import backend_names
 from cvtune.backends.base import Host, Recipe
 from cvtune.classes import ClassMap
 from cvtune.errors import SpecError
@@ -156,6 +157,16 @@ class _Planner:
         for key in ("keep_empty_images", "crowd", "missing_masks", "skip_bad_images"):
             given = key in data.model_fields_set
             self._set(f"data.{key}", getattr(data, key), "spec" if given else "cvtune's default")
+        key = "data.keep_empty_images"
+        if self.spec.train.recipe == "official" and self.reasons[key] != "spec" and key in self.official:
+            self._set(key, self.official[key], f"official: {self.recipe.source}")
+        train = self.data["train"]
+        empty = 0 if self.values[key] else int(train.get("empty_images", 0))
+        self._set(
+            "data.train_images",
+            int(train["images"]) - empty,
+            "images that train: " + (f"{empty:,} without objects are left out" if empty else "all of them"),
+        )
         augment = None if data.augment is None else [dict(step) for step in data.augment]
         self._given("data.augment", augment, [], "the official recipe has none")
         self._batch_size()
@@ -183,7 +194,7 @@ class _Planner:
         else:
             devices = self.values["run.devices"]
             devices = 1 if is_pending(devices) else devices
-            candidates = batch_size_candidates(official, self.data["train"]["images"], devices)
+            candidates = batch_size_candidates(official, self.values["data.train_images"], devices)
             rule = f"the largest of {candidates} that fits, tried by a step"
             self._set("data.batch_size", pending(rule), "found by trial before the first step")
         batch, processes = self.values["data.batch_size"], self.values["run.devices"]
@@ -198,7 +209,7 @@ class _Planner:
         official = self.official.get("model.norm", "batch")
         if norm != "official":
             self._set("model.norm", norm, "spec")
-        elif self.spec.train.recipe == "official" or official == "frozen":
+        elif self.spec.train.recipe == "official" or official in {"frozen", "official"}:
             self._set("model.norm", official, f"official: {self.recipe.source}")
         elif self.spec.model.weights == "none":
             self._set("model.norm", "batch", "random weights: frozen statistics would be meaningless")
@@ -211,7 +222,7 @@ class _Planner:
 
     def _length(self) -> None:
         train, batch = self.spec.train, self.values["data.batch_size"]
-        images = int(self.data["train"]["images"])
+        images = int(self.values["data.train_images"])
         self._set("train.recipe", train.recipe, "spec" if "recipe" in train.model_fields_set else "cvtune's default")
         self._set(
             "train.accumulate",
@@ -227,6 +238,12 @@ class _Planner:
             return
         if train.epochs is not None:
             self._set("train.epochs", train.epochs, "spec")
+        elif train.recipe == "official" and "train.iterations" in self.official:
+            iterations = int(self.official["train.iterations"])
+            self._set("train.iterations", iterations, f"official: {self.recipe.source}")
+            epochs = steps if is_pending(steps) else math.ceil(iterations / steps)
+            self._set("train.epochs", epochs, f"official: {iterations} steps, rounded up")
+            return
         elif train.recipe == "official":
             self._set("train.epochs", self.official["train.epochs"], f"official: {self.recipe.source}")
         else:
@@ -263,8 +280,9 @@ class _Planner:
             self._set(key, pending(f"{base}, scaled by the batch"), "waits for the batch size")
         else:
             ratio = batch * train.accumulate / official_batch
-            scale = math.sqrt(ratio) if name == "adamw" else ratio
-            root = "sqrt" if name == "adamw" else ""
+            adam = name.startswith("adam")
+            scale = math.sqrt(ratio) if adam else ratio
+            root = "sqrt" if adam else ""
             reason = f"auto: {base} x {root}({batch * train.accumulate}/{official_batch}) for the batch"
             lr = official_lr * scale
             if train.recipe == "finetune" and self._starts_from_a_detector():
@@ -367,4 +385,22 @@ class _Planner:
         )
         for key in ("model_max_detections", "score_threshold", "nms_iou"):
             self._given(f"eval.{key}", getattr(spec, key))
-        self._set("native", self.spec.native, "spec" if self.spec.native else "nothing is merged")
+        native = self._native()
+        self._set("native", native, "spec" if native else "nothing is merged")
+
+    def _native(self) -> Mapping[str, Any]:
+        """The spec's `native`, or its part for this backend where its keys are names of backends."""
+        native = self.spec.native
+        scoped = [key for key in native if key in backend_names()]
+        if not scoped:
+            return native
+        other = [key for key in native if key not in scoped]
+        if other:
+            raise SpecError(
+                f"native: holds parts for backends ({', '.join(scoped)}) and other keys ({', '.join(other)}); "
+                f"move those into the part of their backend, such as native.{self.spec.backend}"
+            )
+        part = native.get(self.spec.backend) or {}
+        if not isinstance(part, Mapping):
+            raise SpecError(f"native.{self.spec.backend}: got {part!r}; a mapping of keys to values is needed")
+        return part

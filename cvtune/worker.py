@@ -27,8 +27,10 @@ def read_spec(run: RunDir) -> Spec:
 
 
 def write_native(run: RunDir, native: NativeConfig) -> None:
-    """Write the native file, the overrides and the extras."""
+    """Write the native file, the short one that inherits where there is one, the overrides and the extras."""
     write_text(run.path / native.file_name, native.text)
+    if native.delta is not None:
+        write_text(run.path / native.file_name.replace("config.", "config_delta."), native.delta)
     write_json(run.overrides, [vars(override) for override in native.overrides])
     write_json(run.extras, native.extras)
 

@@ -11,7 +11,10 @@ from cvtune.errors import MissingDependencyError, SpecError, nearest
 
 __all__ = ["BACKENDS", "backend_names", "load_backend"]
 
-BACKENDS: dict[str, str] = {"torchvision": "cvtune.backends.torchvision.backend"}
+BACKENDS: dict[str, str] = {
+    "torchvision": "cvtune.backends.torchvision.backend",
+    "mmdet": "cvtune.backends.mmdet.backend",
+}
 """Name -> module that fulfils the Backend protocol. A package adds one by an entry point in group `cvtune.backends`."""
 
 

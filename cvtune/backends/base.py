@@ -114,12 +114,16 @@ class Override:
 
 @dataclass(frozen=True)
 class NativeConfig:
-    """The native file's name (config.yaml or config.py) and text, what differs from official, what it cannot say."""
+    """The native file's name (config.yaml or config.py) and text, what differs from official, what it cannot say.
+
+    `delta` is a short native file that inherits from the official config, for frameworks whose files can.
+    """
 
     file_name: Literal["config.yaml", "config.py"]
     text: str
     overrides: tuple[Override, ...]
     extras: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    delta: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cvtune.data.coco import Dataset
+from cvtune.data.coco import Dataset, Rle
 
 __all__ = ["Summary", "summarize"]
 
@@ -21,8 +21,9 @@ class Summary:
     """What a split holds.
 
     `annotations`, `with_masks`, `per_class` and `max_objects` (most on one image) count objects, `crowds` crowd
-    regions, which are no objects; `empty_images` have no object. `box_sizes` are the 5, 25, 50, 75 and 95 %
-    quantiles of sqrt(w * h) in pixels, none without objects. `image_size_wh` is the median width and height.
+    regions, which are no objects; `rle_masks` counts masks of both that are RLE; `empty_images` have no object.
+    `box_sizes` are the 5, 25, 50, 75 and 95 % quantiles of sqrt(w * h) in pixels, none without objects.
+    `image_size_wh` is the median width and height.
     """
 
     images: int
@@ -30,6 +31,7 @@ class Summary:
     crowds: int
     empty_images: int
     with_masks: int
+    rle_masks: int
     per_class: Mapping[str, int]
     box_sizes: tuple[float, ...]
     image_size_wh: tuple[int, int]
@@ -53,6 +55,7 @@ def summarize(dataset: Dataset) -> Summary:
         crowds=len(dataset.annotations) - len(objects),
         empty_images=len(dataset.images) - len(on_image),
         with_masks=sum(annotation.segmentation is not None for annotation in objects),
+        rle_masks=sum(isinstance(annotation.segmentation, Rle) for annotation in dataset.annotations),
         per_class={category.name: per_category[category.id] for category in dataset.categories},
         box_sizes=tuple(round(float(q), 2) for q in np.quantile(sizes, QUANTILES)) if objects else (),
         image_size_wh=(round(float(median_wh[0])), round(float(median_wh[1]))),

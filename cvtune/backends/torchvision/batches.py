@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Batches", "mix_seed"]
+from cvtune.backends.seeds import mix_seed
 
-
-def mix_seed(*parts: int | str) -> int:
-    """A 63-bit seed from any parts: equal parts give an equal seed, whatever ran before."""
-    text = "/".join(map(str, parts)).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+__all__ = ["Batches"]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import resize_boxes
 
 from cvtune.backends.base import Detection, PredictImage
+from cvtune.backends.checkpoints import check_class_lock, read_checkpoint
 from cvtune.backends.torchvision.build import build_model
-from cvtune.backends.torchvision.checkpoints import check_class_lock, read_checkpoint
 from cvtune.backends.torchvision.samples import image_tensor
 from cvtune.data.geometry import mask_to_rle
 from cvtune.data.images import read_rgb

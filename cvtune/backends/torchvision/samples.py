@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvtune.backends.torchvision.batches import mix_seed
+from cvtune.backends.seeds import mix_seed
 from cvtune.data.augment import make_augment
 from cvtune.data.coco import Annotation, load_coco
 from cvtune.data.geometry import rle_to_mask, segmentation_to_rle

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +18,15 @@ import yaml
 from lightning.fabric import Fabric
 from torch import nn
 
-from cvtune.backends.torchvision.batches import Batches, mix_seed
+from cvtune.backends.checkpoints import check_class_lock, read_checkpoint
+from cvtune.backends.journal import Journal, evaluation_record
+from cvtune.backends.saver import Saver
+from cvtune.backends.seeds import mix_seed
+from cvtune.backends.stopping import StopRequest
+from cvtune.backends.torchvision.batches import Batches
 from cvtune.backends.torchvision.build import build_model
-from cvtune.backends.torchvision.checkpoints import check_class_lock, read_checkpoint, write_checkpoint
 from cvtune.backends.torchvision.ema import Ema
 from cvtune.backends.torchvision.fabric import keep_outputs_in_fp32, make_fabric, peak_memory_mb
-from cvtune.backends.torchvision.journal import Journal
 from cvtune.backends.torchvision.predict import detect
 from cvtune.backends.torchvision.samples import TrainingSamples, collate, quiet_worker
 from cvtune.backends.torchvision.schedule import lr_at
@@ -35,14 +37,10 @@ from cvtune.evaluation import Scorer
 from cvtune.evaluation.engines import IouType
 from cvtune.predictions import to_results
 from cvtune.runs import RunDir, read_json, write_text
-from cvtune.worker import parent_is_gone
 
 __all__ = ["make_optimizer", "read_config", "starting_model", "train", "training_batches"]
 
 Targets = list[dict[str, torch.Tensor]]
-# Epochs of a second would spend their time on writing checkpoints: at the end of an epoch one is written only when
-# training went on for this many times as long as the last one took. What the spec asks by iterations is always done.
-SAVING_SHARE = 20
 
 
 def read_config(run: RunDir) -> dict[str, Any]:
@@ -82,12 +80,16 @@ def train(run: RunDir, resume: bool) -> None:
     if fabric.is_global_zero:
         _record_model(run, model, fabric)
     journal = Journal(run, settings["loggers"], step) if fabric.is_global_zero else None
-    saver = _Saver(run, config, fabric, model, optimizer, ema)
+    saver = Saver(run, settings["checkpoint"], fabric.is_global_zero)
+
+    def content(whole: bool) -> dict[str, Any]:
+        return _content(fabric, model, optimizer, ema, step, time.monotonic() - started, whole)
+
     kinds: Sequence[IouType] = ("bbox", "segm") if config["model"]["family"] == "mask_rcnn" else ("bbox",)
     scores_here = fabric.is_global_zero and run.data("val").exists()
     scorer = Scorer(run.data("val"), iou_types=kinds) if scores_here else None
     started = time.monotonic() - seconds
-    stop = _StopRequest(run)
+    stop = StopRequest(run)
     model.train()
     # A config whose last evaluation was cut off by a kill is evaluated again below.
     while step < total:
@@ -113,7 +115,7 @@ def train(run: RunDir, resume: bool) -> None:
                     "memory_mb": round(peak_memory_mb(fabric.device), 1),
                 }
             )
-        stopped = stop.asked(fabric)
+        stopped = _stop_asked(stop, fabric)
         last = step == total or stopped
         epoch_ends = step % per_epoch == 0
         every = int(config["eval"]["every_epochs"])
@@ -123,7 +125,7 @@ def train(run: RunDir, resume: bool) -> None:
             if journal and scorer:
                 scores = scorer.score(found)
                 before, _ = journal.best(settings["checkpoint"]["best"])
-                journal.evaluation(_evaluation_record(scores, step, epoch + 1, time.monotonic() - started))
+                journal.evaluation(evaluation_record(scores, step, epoch + 1, time.monotonic() - started))
                 value, _ = journal.best(settings["checkpoint"]["best"])
                 improved = value > before
                 if improved:
@@ -136,14 +138,14 @@ def train(run: RunDir, resume: bool) -> None:
                         }
                     )
                 stopping = settings["early_stopping"]
-                if stopping and _out_of_patience(journal, stopping):
+                if stopping and journal.out_of_patience(stopping):
                     stopped = True
             if improved:
-                saver.save(run.best, step, time.monotonic() - started, whole=False)
+                saver.save(run.best, content(whole=False), whole=False)
             stopped = fabric.broadcast(stopped)
             last = last or stopped
         if last or saver.is_due(step, epoch_ends, epoch + 1):
-            saver.save(run.last, step, time.monotonic() - started, whole=True)
+            saver.save(run.last, content(whole=True), whole=True)
             if epoch_ends:
                 saver.keep(epoch + 1)
         if stopped:
@@ -222,7 +224,7 @@ def _step(
     count: int,
     step: int,
     config: Mapping[str, Any],
-    saver: _Saver,
+    saver: Saver,
 ) -> dict[str, float]:
     """One optimizer step over `count` micro-batches; returns the mean of each loss."""
     means: dict[str, float] = {}
@@ -252,7 +254,7 @@ def _accumulating(fabric: Fabric, model: nn.Module, enabled: bool) -> contextlib
     return fabric.no_backward_sync(model, enabled=enabled)  # type: ignore[no-any-return]
 
 
-def _refuse_loss(saver: _Saver, step: int, losses: Mapping[str, float], targets: Targets) -> None:
+def _refuse_loss(saver: Saver, step: int, losses: Mapping[str, float], targets: Targets) -> None:
     names = {image["id"]: image["file_name"] for image in read_json(saver.run.data("train"))["images"]}
     images = ", ".join(names[int(target["image_id"])] for target in targets)
     parts = ", ".join(f"{name} {value:g}" for name, value in losses.items())
@@ -285,102 +287,39 @@ def _validate(
     return found
 
 
-def _evaluation_record(scores: Mapping[str, Any], step: int, epoch: int, seconds: float) -> dict[str, Any]:
-    kinds = {
-        kind: {name: value for name, value in scores[kind].items() if name != "per_class"}
-        for kind in ("bbox", "segm")
-        if kind in scores
-    }
-    return {"eval": kinds, "step": step, "epoch": epoch, "seconds": round(seconds, 3), "split": "val"}
-
-
-def _out_of_patience(journal: Journal, stopping: Mapping[str, Any]) -> bool:
-    return journal.best(stopping["metric"])[1] >= int(stopping["patience"])
-
-
 def _record_model(run: RunDir, model: nn.Module, fabric: Fabric) -> None:
     parameters = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     run.update_record(parameters=parameters, trained_parameters=trained, device=str(fabric.device))
 
 
-class _StopRequest:
-    """A STOP file, a signal to end, or a parent that is gone: each ends the run cleanly after the current step."""
-
-    def __init__(self, run: RunDir) -> None:
-        self.run, self.signalled = run, False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: Any) -> None:
-        self.signalled = True
-
-    def asked(self, fabric: Fabric) -> bool:
-        """Whether to stop, the same on every process."""
-        asked = self.signalled or self.run.stop.exists() or parent_is_gone()
-        if fabric.world_size == 1:
-            return asked
-        return bool(fabric.all_reduce(torch.tensor(float(asked), device=fabric.device), reduce_op="sum").item())
-
-
-class _Saver:
-    """Writes checkpoints when they are due."""
-
-    def __init__(
-        self,
-        run: RunDir,
-        config: Mapping[str, Any],
-        fabric: Fabric,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        ema: Ema | None,
-    ) -> None:
-        self.run, self.fabric, self.model, self.optimizer, self.ema = run, fabric, model, optimizer, ema
-        self.rules = config["train"]["checkpoint"]
-        self.lock = run.class_map().to_json()
-        self.spec_hash = read_json(run.record).get("spec_hash") if run.record.exists() else None
-        self.written, self.cost = float("-inf"), 0.0
-        self.began = time.monotonic()
-
-    def is_due(self, step: int, epoch_ends: bool, epoch: int) -> bool:
-        rules = self.rules
-        rested = time.monotonic() - self.written >= SAVING_SHARE * self.cost
-        due = epoch_ends and epoch % int(rules["every_epochs"]) == 0 and rested
-        due = due or bool(rules["every_iterations"] and step % int(rules["every_iterations"]) == 0)
-        minutes = (time.monotonic() - max(self.written, self.began)) / 60
-        due = due or bool(rules["every_minutes"] and minutes >= float(rules["every_minutes"]))
-        return due
-
-    def save(self, path: Path, step: int, seconds: float, whole: bool) -> None:
-        """`whole` checkpoints hold what a resume needs; the others only what predicts."""
-        if not self.fabric.is_global_zero:
-            return
-        content: dict[str, Any] = {
-            "cvtune": {"classes": self.lock, "spec_hash": self.spec_hash},
-            "model": self.model.state_dict(),
-            "ema": self.ema.weights if self.ema else None,
-            "step": step,
-            "seconds": seconds,
+def _content(
+    fabric: Fabric,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None,
+    step: int,
+    seconds: float,
+    whole: bool,
+) -> dict[str, Any]:
+    """What a checkpoint holds: whole ones what a resume needs, the others only what predicts."""
+    content: dict[str, Any] = {
+        "model": model.state_dict(),
+        "ema": ema.weights if ema else None,
+        "step": step,
+        "seconds": seconds,
+    }
+    if whole:
+        content |= {
+            "optimizer": optimizer.state_dict(),
+            "precision": fabric.strategy.precision.state_dict(),
+            "rng": torch.get_rng_state(),
         }
-        if whole:
-            content |= {
-                "optimizer": self.optimizer.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(),
-                "rng": torch.get_rng_state(),
-            }
-        start = time.monotonic()
-        write_checkpoint(path, content)
-        if whole:
-            self.written = time.monotonic()
-            self.cost = self.written - start
+    return content
 
-    def keep(self, epoch: int) -> None:
-        """Keep a copy of last.pth under its epoch's name, and remove copies beyond `train.checkpoint.keep`."""
-        keep = int(self.rules["keep"])
-        if not keep or not self.fabric.is_global_zero:
-            return
-        copy = self.run.checkpoints / f"epoch_{epoch:04d}.pth"
-        copy.unlink(missing_ok=True)
-        copy.hardlink_to(self.run.last)
-        for old in sorted(self.run.checkpoints.glob("epoch_*.pth"))[:-keep]:
-            old.unlink()
+
+def _stop_asked(stop: StopRequest, fabric: Fabric) -> bool:
+    """Whether to stop, the same on every process."""
+    if fabric.world_size == 1:
+        return stop.asked
+    return bool(fabric.all_reduce(torch.tensor(float(stop.asked), device=fabric.device), reduce_op="sum").item())

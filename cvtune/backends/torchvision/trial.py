@@ -6,19 +6,14 @@ import math
 
 import torch
 
-from cvtune.backends.torchvision.batches import mix_seed
+from cvtune.backends.lr_trial import rising_rates
+from cvtune.backends.seeds import mix_seed
 from cvtune.backends.torchvision.fabric import keep_outputs_in_fp32, make_fabric, peak_memory_mb
 from cvtune.backends.torchvision.samples import TrainingSamples, collate
 from cvtune.backends.torchvision.train import make_optimizer, read_config, starting_model, training_batches
 from cvtune.runs import RunDir
 
 __all__ = ["find_lr", "step_memory"]
-
-LR_RANGE = (1e-6, 1.0)
-LR_STEPS = 100
-SMOOTHING = 0.9
-# A loss this many times its lowest has diverged: the rest of the range teaches nothing.
-DIVERGED = 4.0
 
 
 def step_memory(run: RunDir) -> int:
@@ -49,11 +44,7 @@ def step_memory(run: RunDir) -> int:
 
 
 def find_lr(run: RunDir) -> list[tuple[float, float]]:
-    """Raise the learning rate by a factor each step and watch the loss (Smith 2017, "Cyclical Learning Rates").
-
-    Returns:
-        (learning rate, bias-corrected moving average of the loss) pairs, up to where the loss diverges.
-    """
+    """(learning rate, smoothed loss) pairs of a trial with a rising rate; see `rising_rates`."""
     config = read_config(run)
     config["train"]["epochs"] = 10**6  # the trial has a length of its own
     fabric = make_fabric(config | {"run": {**config["run"], "devices": 1, "nodes": 1}})
@@ -62,26 +53,19 @@ def find_lr(run: RunDir) -> list[tuple[float, float]]:
     keep_outputs_in_fp32(model)
     wrapped, optimizer = fabric.setup(model, optimizer)
     _, samples = training_batches(run, config, fabric, step=0)
-    low, high = LR_RANGE
-    trial: list[tuple[float, float]] = []
-    average = 0.0
     model.train()
-    for step in range(LR_STEPS):
-        lr = low * (high / low) ** (step / (LR_STEPS - 1))
+
+    def step(lr: float) -> float:
         for group in optimizer.param_groups:
             group["lr"] = lr
         images, targets = next(samples)
-        torch.manual_seed(mix_seed(int(config["train"]["seed"]), "lr", step))
+        torch.manual_seed(mix_seed(int(config["train"]["seed"]), "lr", repr(lr)))
         losses = wrapped(images, targets)
         loss = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(loss):
-            break
-        average = SMOOTHING * average + (1 - SMOOTHING) * float(loss)
-        smoothed = average / (1 - SMOOTHING ** (step + 1))
-        trial.append((lr, smoothed))
-        if smoothed > DIVERGED * min(value for _, value in trial):
-            break
-        fabric.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-    return trial
+        if torch.isfinite(loss):
+            fabric.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return float(loss)
+
+    return rising_rates(step)

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import urllib.error
-import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +12,10 @@ import torchvision
 from torch import nn
 
 from cvtune.backends.torchvision.layouts import find_layout, is_foreign
-from cvtune.errors import DataError, MissingDependencyError, RunError
+from cvtune.backends.weight_files import LoadReport, check_hash, fetch, is_trusted, load_checkpoint, state_dict_of
+from cvtune.errors import DataError
 
-__all__ = ["LoadReport", "is_trusted", "load_checkpoint", "load_weights"]
+__all__ = ["load_weights"]
 
 Tensors = dict[str, torch.Tensor]
 _SHOWN = 5
@@ -36,47 +31,6 @@ _RENAMED = (
 )
 _OLD_MASK = re.compile(r"^roi_heads\.mask_head\.mask_fcn(\d)\.(weight|bias)$")
 _OLD_DENSE = re.compile(r"^(head\.(?:classification|regression)_head\.conv)\.(\d)\.(weight|bias)$")
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of a weights file.
-
-    Attributes:
-        source: where the weights came from.
-        layout: whose names the file has.
-        loaded: names of the model's tensors that were set.
-        skipped: (name in the file, reason) of tensors that were not used.
-        missing: names of the model's tensors that keep their random start.
-    """
-
-    source: str
-    layout: str
-    loaded: tuple[str, ...]
-    skipped: tuple[tuple[str, str], ...]
-    missing: tuple[str, ...]
-
-    def lines(self) -> Iterator[str]:
-        """A summary to print: counts, then each reason and module with its names or their number."""
-        if self.layout == "none":
-            yield "weights: none; all tensors start at random"
-            return
-        total = len(self.loaded) + len(self.missing)
-        yield f"weights: {self.source} ({self.layout}): {len(self.loaded)} of {total} tensors loaded"
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in self.skipped:
-            by_reason.setdefault(reason, []).append(name)
-        for reason, names in by_reason.items():
-            yield f"  not used: {_listed(names)}: {reason}"
-        modules = Counter(".".join(name.split(".")[:2]) for name in self.missing)
-        if modules:
-            counts = ", ".join(f"{module} ({count})" for module, count in modules.items())
-            yield f"  start at random: {counts}"
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Any], trust: bool = False) -> LoadReport:
@@ -97,7 +51,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any], trust: bool = Fal
     if weights["kind"] == "none":
         return LoadReport("none", "none", (), (), tuple(_wanted(model)))
     path, source = _locate(weights)
-    tensors, ours = _tensors(load_checkpoint(path, trust or bool(weights.get("trust")) or is_trusted()), path)
+    tensors, ours = state_dict_of(load_checkpoint(path, trust or bool(weights.get("trust")) or is_trusted()), path)
     layout = find_layout(tensors)
     if is_foreign(layout):
         raise DataError(
@@ -108,115 +62,19 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any], trust: bool = Fal
     return _load(model, tensors, source, shown, path)
 
 
-def is_trusted() -> bool:
-    """Whether the user said `--trust-checkpoint`, for this command alone: it is written to no file."""
-    return os.environ.get("CVTUNE_TRUST_CHECKPOINT") == "1"
-
-
-def load_checkpoint(path: Path, trust: bool = False) -> Any:
-    """Read a weights file or checkpoint, tensors only unless `trust`.
-
-    Returns:
-        What the file holds: a dict of tensors, or a dict that has one. Tensors are on the CPU, read on demand.
-
-    Raises:
-        DataError: it is missing or damaged, or needs code to be run and `trust` is off.
-        MissingDependencyError: a .safetensors file, and the package is not installed.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: no such weights file; give a path, coco, imagenet or none as model.weights")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    try:
-        # Only the zip format can be mapped; the old one is read whole.
-        return torch.load(path, map_location="cpu", weights_only=not trust, mmap=zipfile.is_zipfile(path))
-    except Exception as error:
-        if "weights_only" in str(error) or "Weights only load failed" in str(error):
-            wanted = re.search(r"(?:Unsupported global: GLOBAL|unsupported operand|GLOBAL) ([\w.]+)", str(error))
-            what = f" ({wanted[1]})" if wanted else ""
-            raise DataError(
-                f"{path}: holds more than tensors{what}: reading it would run code from the file; "
-                "if you trust who made it, use --trust-checkpoint"
-            ) from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: cannot be read as weights: {reason}; download it again") from error
-
-
-def _read_safetensors(path: Path) -> Any:
-    try:
-        from safetensors.torch import load_file  # type: ignore[import-not-found, unused-ignore]
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"{path}: needs a package that is not installed; run pip install safetensors"
-        ) from error
-    try:
-        return load_file(path)
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as safetensors: {error}; download it again") from error
-
-
 def _locate(weights: Mapping[str, Any]) -> tuple[Path, str]:
     """The file, downloaded where need be, and what to call it."""
     kind, value = weights["kind"], weights["value"]
     if kind == "path":
         path = Path(value)
         if weights.get("sha256"):
-            _check_hash(path, weights["sha256"])
+            check_hash(path, weights["sha256"])
         return path, str(path)
     if kind == "enum":
         url = torchvision.models.get_weight(value).url
         # torchvision's file names end in the first hex digits of their SHA-256.
-        return _fetch(url, re.search(r"-([0-9a-f]{8,})\.pth$", url)[1]), value  # type: ignore[index]
-    return _fetch(value, weights.get("sha256")), value
-
-
-def _fetch(url: str, sha256: str | None) -> Path:
-    """The file in torch's cache; `sha256` may be the hash's beginning."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / url.rsplit("/", 1)[-1].split("?")[0]
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), progress=False)
-        except (urllib.error.URLError, OSError) as error:
-            path.unlink(missing_ok=True)
-            raise RunError(
-                f"{url}: cannot be downloaded: {getattr(error, 'reason', error)}; get it elsewhere and put it at {path}"
-            ) from error
-    if sha256:
-        _check_hash(path, sha256)
-    return path
-
-
-def _check_hash(path: Path, sha256: str) -> None:
-    if not path.is_file():
-        raise DataError(f"{path}: no such weights file")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(sha256):
-        raise RunError(f"{path}: its SHA-256 is {found}, expected {sha256}; delete the file and get it again")
-
-
-def _tensors(content: Any, path: Path) -> tuple[Tensors, bool]:
-    """The state dict inside a file, prefixes of wrappers stripped, and whether cvtune wrote it."""
-    ours = isinstance(content, Mapping) and "cvtune" in content
-    keys = ("ema", "model") if ours else ("state_dict", "model", "model_state_dict", "ema")
-    state = content
-    for key in keys:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            state = content[key]
-            break
-    if not isinstance(state, Mapping):
-        raise DataError(f"{path}: holds a {type(content).__name__}, not a state dict; save model.state_dict() instead")
-    tensors = {str(k): v for k, v in state.items() if isinstance(v, torch.Tensor)}
-    if not tensors:
-        raise DataError(
-            f"{path}: has no tensors under {', '.join(map(str, list(state)[:_SHOWN]))}; save model.state_dict()"
-        )
-    while tensors and all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
-    return tensors, ours
+        return fetch(url, re.search(r"-([0-9a-f]{8,})\.pth$", url)[1]), value  # type: ignore[index]
+    return fetch(value, weights.get("sha256")), value
 
 
 def _wanted(model: nn.Module) -> Tensors:

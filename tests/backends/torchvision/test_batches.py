@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from cvtune.backends.torchvision.batches import Batches, mix_seed
+from cvtune.backends.seeds import mix_seed
+from cvtune.backends.torchvision.batches import Batches
 
 
 def make(**changes: object) -> Batches:

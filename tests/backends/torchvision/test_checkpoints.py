@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from cvtune.backends.torchvision.checkpoints import check_class_lock, read_checkpoint, write_checkpoint
+from cvtune.backends.checkpoints import check_class_lock, read_checkpoint, write_checkpoint
 from cvtune.backends.torchvision.ema import Ema
 from cvtune.classes import ClassMap
 from cvtune.errors import DataError, RunError

@@ -8,7 +8,7 @@ from typing import Any
 
 from cvtune.runs import RunDir, append_jsonl, read_jsonl, write_text
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "evaluation_record"]
 
 
 class Journal:
@@ -51,6 +51,10 @@ class Journal:
         best = max(values)
         return best, len(values) - 1 - values.index(best)
 
+    def out_of_patience(self, stopping: Mapping[str, Any]) -> bool:
+        """Whether `stopping["metric"]` has not risen for `stopping["patience"]` evaluations."""
+        return self.best(stopping["metric"])[1] >= int(stopping["patience"])
+
     def close(self) -> None:
         """Flush the loggers."""
         if self.board:
@@ -59,3 +63,13 @@ class Journal:
     def _scalars(self, scalars: Mapping[str, float], step: int) -> None:
         for name, value in scalars.items():
             self.board.add_scalar(name, value, step)
+
+
+def evaluation_record(scores: Mapping[str, Any], step: int, epoch: int, seconds: float) -> dict[str, Any]:
+    """The log's record of an evaluation on the validation images: `Scorer.score`'s result without its classes."""
+    kinds = {
+        kind: {name: value for name, value in scores[kind].items() if name != "per_class"}
+        for kind in ("bbox", "segm")
+        if kind in scores
+    }
+    return {"eval": kinds, "step": step, "epoch": epoch, "seconds": round(seconds, 3), "split": "val"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from cvtune.backends.torchvision.weights import is_trusted, load_checkpoint
+from cvtune.backends.weight_files import is_trusted, load_checkpoint
 from cvtune.classes import ClassMap
 from cvtune.errors import DataError, RunError
 

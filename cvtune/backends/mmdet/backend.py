@@ -1,0 +1,69 @@
+"""The mmdet backend as the protocol wants it. Imports neither torch nor MMDetection until it must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from cvtune.backends.base import Detection, Host, ModelInfo, NativeConfig, PredictImage, Recipe
+from cvtune.backends.mmdet.fields import FIELDS
+from cvtune.backends.mmdet.models import models as _models
+from cvtune.backends.mmdet.probe import probe as _probe
+from cvtune.backends.mmdet.recipes import recipe as _recipe
+from cvtune.backends.mmdet.translate import translate as _translate
+from cvtune.plan import Plan
+from cvtune.runs import RunDir
+from cvtune.spec import Spec
+
+__all__ = ["fields", "find_lr", "models", "name", "predict", "probe", "recipe", "step_memory", "train", "translate"]
+
+name = "mmdet"
+fields = FIELDS
+
+
+def models() -> Mapping[str, ModelInfo]:
+    """Family name -> backbones, official configs, published scores."""
+    return _models()
+
+
+def probe() -> Host:
+    """What MMDetection, its kernels and the machine offer here."""
+    return _probe()
+
+
+def recipe(spec: Spec) -> Recipe:
+    """The recipe of the official config."""
+    return _recipe(spec)
+
+
+def translate(plan: Plan) -> NativeConfig:
+    """config.py and its differences from the official config."""
+    return _translate(plan)
+
+
+def step_memory(run: RunDir) -> int:
+    """Peak bytes of one training step."""
+    from cvtune.backends.mmdet.trial import step_memory as measure
+
+    return measure(run)
+
+
+def find_lr(run: RunDir) -> list[tuple[float, float]]:
+    """(learning rate, smoothed loss) pairs."""
+    from cvtune.backends.mmdet.trial import find_lr as find
+
+    return find(run)
+
+
+def train(run: RunDir, resume: bool) -> None:
+    """Train from config.py."""
+    from cvtune.backends.mmdet.train import train as run_training
+
+    run_training(run, resume)
+
+
+def predict(run: RunDir, checkpoint: Path, images: Iterable[PredictImage]) -> Iterator[Detection]:
+    """Detections in original pixels."""
+    from cvtune.backends.mmdet.predict import predict as run_prediction
+
+    return run_prediction(run, checkpoint, images)

@@ -1,0 +1,269 @@
+"""The training loop that MMEngine's Runner runs, read from top to bottom.
+
+It calls MMEngine's hooks at the moments that its own loops do, and differs in what cvtune adds: it can begin in the
+middle of an epoch, seeds every step, refuses losses that are not finite, stops when asked, and writes cvtune's files.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, get_rank
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
+
+from cvtune.backends.journal import Journal
+from cvtune.backends.mmdet.batches import seed_everything, seeded_loader
+from cvtune.backends.saver import Saver
+from cvtune.backends.stopping import StopRequest
+from cvtune.errors import RunError
+from cvtune.runs import RunDir
+
+__all__ = ["TrainLoop"]
+
+
+class TrainLoop(BaseLoop):
+    """Epochs, or iterations, of training with validation in between.
+
+    An iteration is one batch; a step is one update of the weights, after `accumulate` batches. `epoch` and `iter` count
+    from 0, as MMEngine's hooks expect.
+    """
+
+    def __init__(
+        self,
+        runner: Any,
+        length: Mapping[str, Any],
+        run: RunDir,
+        plan: Mapping[str, Any],
+        journal: Journal | None,
+        saver: Saver,
+        prepare: Callable[[TrainLoop], None],
+    ) -> None:
+        """`length` is the native `train_cfg`; `prepare` loads weights or a checkpoint before the first step."""
+        super().__init__(runner, runner._train_dataloader)
+        self.seed = int(runner.seed)
+        self.dataloader, self.batches = seeded_loader(self.dataloader, self.seed, plan["data.skip_bad_images"])
+        self.run_dir, self.plan, self.journal, self.saver, self.prepare = run, plan, journal, saver, prepare
+        self.per_epoch = len(self.batches)
+        self.by_epoch = "max_epochs" in length
+        if self.by_epoch:
+            self._max_epochs = int(length["max_epochs"])
+            self._max_iters = self._max_epochs * self.per_epoch
+        else:
+            self._max_iters = int(length["max_iters"])
+            self._max_epochs = math.ceil(self._max_iters / self.per_epoch)
+        self.val_interval = int(length.get("val_interval", 1))
+        self.val_begin = int(length.get("val_begin", 1))
+        self.dynamic = [tuple(item) for item in length.get("dynamic_intervals") or ()]
+        self.accumulate = int(plan["train.accumulate"])
+        self.stop_training = False
+        self.started = time.monotonic()
+        self._epoch = self._iter = 0
+
+    @property
+    def max_epochs(self) -> int:
+        """The run's length in epochs."""
+        return self._max_epochs
+
+    @property
+    def max_iters(self) -> int:
+        """The run's length in batches."""
+        return self._max_iters
+
+    @property
+    def epoch(self) -> int:
+        """The current epoch, from 0."""
+        return self._epoch
+
+    @property
+    def iter(self) -> int:
+        """Batches that are done."""
+        return self._iter
+
+    @property
+    def step(self) -> int:
+        """Updates of the weights that are done."""
+        done = self._iter == self._max_iters and self._iter % self.accumulate
+        return self._iter // self.accumulate + bool(done)
+
+    @property
+    def seconds(self) -> float:
+        """Time since the run began, without what lay between a kill and a resume."""
+        return time.monotonic() - self.started
+
+    def resume(self, iterations: int, seconds: float) -> None:
+        """Go on after `iterations` batches."""
+        self._iter, self._epoch = iterations, iterations // self.per_epoch
+        self.started = time.monotonic() - seconds
+
+    def run(self) -> torch.nn.Module:
+        """Train to the end, or to a stop."""
+        runner = self.runner
+        self.prepare(self)
+        self.stop = StopRequest(self.run_dir)
+        runner.call_hook("before_train")
+        if not self.by_epoch:
+            runner.call_hook("before_train_epoch")
+        while self._iter < self._max_iters and not self.stop_training:
+            self.run_epoch()
+        runner.call_hook("after_train")
+        return runner.model
+
+    def run_epoch(self) -> None:
+        """Train on what is left of an epoch."""
+        runner = self.runner
+        skip = self._iter - self._epoch * self.per_epoch
+        self.batches.begin(self._epoch, skip)
+        if self.by_epoch:
+            runner.call_hook("before_train_epoch")
+        runner.model.train()
+        for index, batch in enumerate(self.dataloader, start=skip):
+            self.run_iter(index, batch)
+            ends = index + 1 == self.per_epoch
+            last = self._iter == self._max_iters
+            if ends and self.by_epoch:
+                runner.call_hook("after_train_epoch")
+            if ends:
+                self._epoch += 1
+            self._after(ends, last)
+            if last or self.stop_training:
+                return
+
+    def run_iter(self, index: int, batch: Any) -> None:
+        """One batch: hooks, losses, backward, and an update where one is due."""
+        runner = self.runner
+        runner.call_hook("before_train_iter", batch_idx=index, data_batch=batch)
+        seed_everything(self.seed, "step", self._iter, get_rank())
+        lr = _learning_rate(runner.optim_wrapper)
+        outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+        losses = {name: float(value) for name, value in outputs.items()}
+        if not all(math.isfinite(value) for value in losses.values()):
+            self._refuse(losses, batch)
+        runner.call_hook("after_train_iter", batch_idx=index, data_batch=batch, outputs=outputs)
+        self._iter += 1
+        self._log(losses, lr)
+
+    def _after(self, epoch_ends: bool, last: bool) -> None:
+        """What is due after a batch: a score, a checkpoint, a stop."""
+        stopped = self._stop_asked()
+        epoch = self._epoch if epoch_ends else self._epoch + 1
+        improved = False
+        if last or stopped or self._validation_is_due(epoch_ends):
+            improved, patient = self._validate()
+            stopped = stopped or not patient
+        if improved:
+            self.saver.save(self.run_dir.best, self.content(whole=False), whole=False)
+        if last or stopped or self.saver.is_due(self.step, epoch_ends, epoch):
+            self.saver.save(self.run_dir.last, self.content(whole=True), whole=True)
+            if epoch_ends:
+                self.saver.keep(epoch)
+        self.stop_training = stopped
+        self.runner.model.train()
+
+    def _validation_is_due(self, epoch_ends: bool) -> bool:
+        if not int(self.plan["eval.every_epochs"]):
+            return False
+        done = self._epoch if self.by_epoch else self._iter
+        interval = self.val_interval
+        for begin, every in self.dynamic:
+            interval = every if done >= begin else interval
+        return (epoch_ends or not self.by_epoch) and done >= self.val_begin and done % interval == 0
+
+    def _validate(self) -> tuple[bool, bool]:
+        """Score the validation images: whether the score that selects has risen, and whether to go on."""
+        if self.runner.val_loop is None:
+            return False, True
+        rules = self.plan["train.checkpoint.best"]
+        before = self.journal.best(rules)[0] if self.journal else 0.0
+        self.runner.val_loop.run()
+        stopping = self.plan["train.early_stopping"]
+        improved = bool(self.journal and self.journal.best(rules)[0] > before)
+        out = bool(self.journal and stopping and self.journal.out_of_patience(stopping))
+        if improved and self.journal:
+            value = self.journal.best(rules)[0]
+            best = {"metric": rules, "value": value, "step": self.step, "epoch": math.ceil(self._iter / self.per_epoch)}
+            self.run_dir.update_record(best=best)
+        return improved, not _any_process(out)
+
+    def content(self, whole: bool) -> dict[str, Any]:
+        """What a checkpoint holds: whole ones what a resume needs, the others only what predicts.
+
+        `state_dict` are the weights that predict: averaged ones where the run averages, as MMEngine's EMAHook puts
+        them; the weights that train are then `ema_state_dict`.
+        """
+        runner = self.runner
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        content: dict[str, Any] = {
+            "state_dict": {name: value.detach() for name, value in model.state_dict().items()},
+            "step": self.step,
+            "iter": self._iter,
+            "seconds": self.seconds,
+            "meta": {"dataset_meta": {"classes": list(self.plan["data.classes"])}, "epoch": self._epoch},
+        }
+        runner.call_hook("before_save_checkpoint", checkpoint=content)
+        if not whole:
+            content.pop("ema_state_dict", None)
+            return content
+        schedulers = runner.param_schedulers
+        assert isinstance(schedulers, list)
+        content["optimizer"] = runner.optim_wrapper.state_dict()
+        content["param_schedulers"] = [scheduler.state_dict() for scheduler in schedulers]
+        return content
+
+    def _log(self, losses: dict[str, float], lr: float) -> None:
+        every = int(self.plan["train.log_every"])
+        updated = self._iter % self.accumulate == 0 or self._iter == self._max_iters
+        if not self.journal or not updated:
+            return
+        if self.step % every == 0 or self.step == 1 or self._iter == self._max_iters:
+            from cvtune.backends.torchvision.fabric import peak_memory_mb
+
+            parts = {name: value for name, value in losses.items() if "loss" in name and name != "loss"}
+            device = next(self.runner.model.parameters()).device
+            self.journal.step(
+                {
+                    "step": self.step,
+                    "epoch": (self._iter - 1) // self.per_epoch + 1,
+                    "lr": lr,
+                    "loss": losses["loss"],
+                    "losses": parts,
+                    "seconds": round(self.seconds, 3),
+                    "memory_mb": round(peak_memory_mb(device), 1),
+                }
+            )
+
+    def _refuse(self, losses: Mapping[str, float], batch: Any) -> None:
+        images = ", ".join(_paths(batch))
+        parts = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        good = self.run_dir.last if self.run_dir.last.exists() else "none was written yet"
+        raise RunError(
+            f"step {self.step + 1}: a loss is not finite: {parts}; images of this batch: {images}; last good "
+            f"checkpoint: {good}; lower train.optimizer.lr, set train.gradient_clip, or use train.precision: fp32"
+        )
+
+    def _stop_asked(self) -> bool:
+        return _any_process(self.stop.asked)
+
+
+def _any_process(value: bool) -> bool:
+    """Whether it is true on any process."""
+    flag = torch.tensor(float(value))
+    all_reduce(flag)
+    return bool(flag.item() > 0)
+
+
+def _learning_rate(optim_wrapper: Any) -> float:
+    """The rate of the first group of parameters."""
+    found = optim_wrapper.get_lr()
+    values = found.get("base_lr") or next(iter(found.values()))
+    return float(values[0])
+
+
+def _paths(batch: Any) -> list[str]:
+    """The image files of a batch."""
+    samples = batch.get("data_samples") if isinstance(batch, Mapping) else None
+    return [str(sample.metainfo.get("img_path", "?")) for sample in samples or []]

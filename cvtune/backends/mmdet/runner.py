@@ -1,0 +1,94 @@
+"""MMEngine's Runner for a run of cvtune: the native file, with files, scores and logs left to cvtune."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+from torch import nn
+
+from cvtune.errors import RunError, SpecError
+from cvtune.runs import RunDir
+
+__all__ = ["build_model", "build_runner", "read_config"]
+
+# The Runner's own writers of logs, checkpoints and pictures: cvtune keeps its own, which resume and reports read.
+_OURS = ("logger", "checkpoint", "visualization", "timer")
+_STOPPERS = ("EarlyStoppingHook",)
+
+
+def read_config(run: RunDir) -> Config:
+    """The native config in the run directory; what it imports is imported."""
+    return Config.fromfile(run.config)
+
+
+def build_model(config: Config) -> nn.Module:
+    """The model alone, with random weights.
+
+    Raises:
+        SpecError: the config holds what a class of MMDetection does not take.
+    """
+    init_default_scope(config.get("default_scope", "mmdet"))
+    section = config.model.copy()
+    section.setdefault("data_preprocessor", config.get("data_preprocessor"))
+    try:
+        model: nn.Module = MODELS.build(section)
+    except (TypeError, KeyError, AssertionError, ImportError) as error:
+        raise SpecError(f"native: MMDetection cannot build the model: {_first_line(error)}") from error
+    return model
+
+
+def build_runner(run: RunDir, config: Config, plan: Mapping[str, Any]) -> Runner:
+    """A Runner that trains the config, on the devices of the plan, writing nothing but MMEngine's own text log.
+
+    Raises:
+        RunError: CUDA was asked for and is not there.
+        SpecError: the config holds what a class of MMDetection does not take.
+    """
+    if plan["run.device"] == "cuda" and not torch.cuda.is_available():
+        raise RunError("run.device: cuda, but torch sees no CUDA device; use `-s run.device=cpu`")
+    config = config.copy()
+    config.work_dir = str(run.path / "mmengine")
+    for name in _OURS:
+        config.default_hooks[name] = None
+    hooks = config.get("custom_hooks") or []
+    config.custom_hooks = [hook for hook in hooks if hook["type"] not in _STOPPERS]
+    config.visualizer = {"type": "Visualizer", "vis_backends": None}
+    config.load_from, config.resume = None, False
+    # The validation loop is built with an evaluator of ours.
+    for key in ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"):
+        config.pop(key, None)
+    sampler = config.train_dataloader.get("sampler") or {}
+    if sampler.get("type") == "InfiniteSampler":  # it cannot begin in the middle of a run
+        config.train_dataloader.sampler = {"type": "DefaultSampler", "shuffle": sampler.get("shuffle", True)}
+    config.log_level = "WARNING"
+    if "RANK" in os.environ:
+        _distributed(config, plan)
+    try:
+        return Runner.from_cfg(config)
+    except (TypeError, KeyError, AssertionError, ImportError) as error:
+        raise SpecError(f"native: MMDetection cannot build this config: {_first_line(error)}") from error
+
+
+def _distributed(config: Config, plan: Mapping[str, Any]) -> None:
+    """Several processes: over NCCL on GPUs, over Gloo on a CPU, where MMEngine's own set-up would ask for CUDA."""
+    config.launcher = "pytorch"
+    if plan["run.device"] == "cuda":
+        return
+    torch.cuda.set_device = lambda device: None  # MMEngine calls it whatever the backend
+    config.setdefault("env_cfg", {})["dist_cfg"] = {"backend": "gloo"}
+    # Its own wrapper names a GPU; this one does not. Heads that a batch does not reach get no gradient.
+    config.model_wrapper_cfg = {
+        "type": "MMDistributedDataParallel",
+        "broadcast_buffers": False,
+        "find_unused_parameters": True,
+    }
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
