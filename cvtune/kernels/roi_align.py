@@ -134,7 +134,7 @@ def regions_by_grid(
         groups = [((rows, columns), (kind == i).nonzero()[:, 0]) for i, (rows, columns) in enumerate(kinds.tolist())]
     parts = []
     for (rows, columns), chosen in groups:
-        if rows > 0 and columns > 0:
+        if rows > 0 and columns > 0 and len(chosen):
             taps = 4 * rows * columns * output_size[0] * output_size[1]
             parts += [((rows, columns), part) for part in torch.split(chosen, max(1, MOST_TAPS // taps))]
     return parts

@@ -1,7 +1,7 @@
 """Non-maximum suppression: `nms`, `softnms`, `nms_match` of `mmcv._ext`.
 
 Thresholds are rounded to float32, and sums are made in the order of the compiled operators: an overlap that falls on
-the threshold must fall on the same side.
+the threshold must fall on the same side. Equal scores have the order that `torch.sort` gives them.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ def nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float, offset:
         return torch.zeros(0, dtype=torch.int64, device=boxes.device)
     boxes, scores = widened(boxes.detach(), scores.detach())
     threshold = float(np.float32(iou_threshold))
+    order = scores.sort(descending=True)[1]
     if offset == 0:
         import torchvision
 
-        kept: torch.Tensor = torchvision.ops.nms(boxes, scores, threshold)
-        return kept
-    order = torch.argsort(scores, descending=True, stable=True).cpu()
+        # Ranks in place of scores: torchvision's sort would order equal scores in another way.
+        ranks = torch.arange(len(order), 0, -1, dtype=boxes.dtype, device=boxes.device)
+        return order[torchvision.ops.nms(boxes[order], ranks, threshold)]
+    order = order.cpu()
     corners = boxes.cpu().numpy()[order.numpy()]
     kept_rows = [first for first, _ in _groups(corners, offset, lambda overlap: overlap > threshold)]
     return order[kept_rows].to(boxes.device)
@@ -55,7 +57,7 @@ def nms_match(dets: torch.Tensor, iou_threshold: float) -> list[list[int]]:
         iou_threshold: an overlap of it or above suppresses.
     """
     (wide,) = widened(dets.detach().cpu())
-    order = torch.argsort(wide[:, 4], descending=True, stable=True).numpy()
+    order = wide[:, 4].contiguous().sort(descending=True)[1].numpy()
     threshold = np.float32(iou_threshold)
     groups = _groups(wide[:, :4].numpy()[order], 0, lambda overlap: overlap >= threshold)
     return [[int(order[first]), *(int(i) for i in order[others])] for first, others in groups]
@@ -96,9 +98,11 @@ def softnms(
         rows[[done, best]] = rows[[best, done]]
         index[[done, best]] = index[[best, done]]
         rest = slice(done + 1, count)
-        overlap = _overlaps(rows[done, :4], rows[rest, :4], offset)
+        # Two boxes without an area lower each other's score by no method; the compiled `GAUSSIAN` makes it no number.
+        overlap = np.nan_to_num(_overlaps(rows[done, :4], rows[rest, :4], offset))
         if method == GAUSSIAN:
-            weight = np.exp(-(overlap * overlap) / one(sigma))
+            # In double precision: float32's exponential differs between libraries, and equal scores must stay equal.
+            weight = np.exp((-(overlap * overlap) / one(sigma)).astype(np.float64)).astype(rows.dtype)
         else:
             lowered = one(0) if method == NAIVE else one(1) - overlap
             weight = np.where(overlap >= np.float32(iou_threshold), lowered, one(1))
