@@ -1,8 +1,8 @@
 """RoIAlign whose backward pass on a CPU is a sparse matrix product.
 
 torchvision's CPU backward adds every bin's gradient to the feature map number by number, channel by channel, on one
-core: a third of a Faster R-CNN step. RoIAlign is linear in the features, out = M f, with 4 * sampling_ratio^2 weights
-in each row of M; the gradient M^T g is one product over rows of channels, which lie side by side. See
+core: a third of a Faster R-CNN step. RoIAlign is linear in the features, out = M f, with 4 weights a sample in
+each row of M; the gradient M^T g is one product over rows of channels, which lie side by side. See
 `benchmarks/roi_align.py` for the ratio.
 """
 
@@ -13,9 +13,12 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-__all__ = ["roi_align"]
+__all__ = ["regions_by_grid", "roi_align", "roi_align_gradient"]
 
 CPU_DTYPES = (torch.float32, torch.float64)
+
+# Entries of M that are held at once: 64 MB.
+MOST_TAPS = 1 << 22
 
 
 def roi_align(
@@ -39,11 +42,14 @@ def roi_align(
     Returns:
         [k, c, height, width].
     """
-    own = features.device.type == "cpu" and features.dtype in CPU_DTYPES and sampling_ratio > 0
-    if own and features.requires_grad and torch.is_grad_enabled():
+    if _is_own(features) and features.requires_grad and torch.is_grad_enabled():
         out: torch.Tensor = _RoiAlign.apply(features, rois, output_size, spatial_scale, sampling_ratio, aligned)
         return out
     return _forward(features, rois, output_size, spatial_scale, sampling_ratio, aligned)
+
+
+def _is_own(features: torch.Tensor) -> bool:
+    return features.device.type == "cpu" and features.dtype in CPU_DTYPES
 
 
 def _forward(
@@ -73,10 +79,10 @@ class _RoiAlign(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator, unused-ignore]
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (rois,) = ctx.saved_tensors
-        return _gradient(gradient, rois, ctx.shape, *ctx.settings), None, None, None, None, None
+        return roi_align_gradient(gradient, rois, ctx.shape, *ctx.settings), None, None, None, None, None
 
 
-def _gradient(
+def roi_align_gradient(
     gradient: torch.Tensor,
     rois: torch.Tensor,
     shape: tuple[int, int, int, int],
@@ -85,32 +91,83 @@ def _gradient(
     sampling_ratio: int,
     aligned: bool,
 ) -> torch.Tensor:
-    """M^T g: gradient [k, c, ph, pw] -> [b, c, h, w]."""
-    from scipy.sparse import csc_array
+    """The gradient of the features: M^T g on a CPU, torchvision's kernel elsewhere.
 
-    batch, channels, height, width = shape
-    count, bins = len(rois), output_size[0] * output_size[1]
+    Args:
+        gradient: [k, c, height, width], of the output.
+        rois: [k, 5], same dtype; the others as in `roi_align`.
+        shape: of the features, (b, c, h, w).
+
+    Returns:
+        [b, c, h, w].
+    """
+    if not _is_own(gradient):
+        import torchvision  # noqa: F401  registers the operator
+
+        out: torch.Tensor = torch.ops.torchvision._roi_align_backward(
+            gradient, rois, spatial_scale, *output_size, *shape, sampling_ratio, aligned
+        )
+        return out
     corners = rois[:, 1:] * spatial_scale - (0.5 if aligned else 0.0)
     extent = corners[:, 2:] - corners[:, :2]
     if not aligned:  # regions smaller than a feature pixel are stretched to one
         extent = extent.clamp(min=1.0)
-    # rows, columns: [k, bins of that side, 2 * sampling_ratio] feature pixels and their weights
-    rows, row_weights = _taps(corners[:, 1], extent[:, 1], output_size[0], sampling_ratio, height)
-    columns, column_weights = _taps(corners[:, 0], extent[:, 0], output_size[1], sampling_ratio, width)
-    first = rois[:, 0].to(torch.int64)[:, None, None, None, None] * (height * width)
+    batch, channels, height, width = shape
+    by_pixel = gradient.new_zeros((batch * height * width, channels))
+    for grid_hw, chosen in regions_by_grid(extent, output_size, sampling_ratio):
+        by_pixel += _product(
+            gradient[chosen], rois[chosen, 0], corners[chosen], extent[chosen], shape, output_size, grid_hw
+        )
+    # A view: channels stay side by side, as the product left them.
+    return by_pixel.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+def regions_by_grid(
+    extent: torch.Tensor, output_size: tuple[int, int], sampling_ratio: int
+) -> list[tuple[tuple[int, int], torch.Tensor]]:
+    """Regions of one grid of samples a bin, (rows, columns), in parts of bounded memory; empty grids are left out."""
+    if sampling_ratio > 0:
+        groups = [((sampling_ratio, sampling_ratio), torch.arange(len(extent)))]
+    else:
+        grids = torch.ceil(extent[:, [1, 0]] / extent.new_tensor(output_size)).to(torch.int64)
+        kinds, kind = torch.unique(grids, dim=0, return_inverse=True)
+        groups = [((rows, columns), (kind == i).nonzero()[:, 0]) for i, (rows, columns) in enumerate(kinds.tolist())]
+    parts = []
+    for (rows, columns), chosen in groups:
+        if rows > 0 and columns > 0 and len(chosen):
+            taps = 4 * rows * columns * output_size[0] * output_size[1]
+            parts += [((rows, columns), part) for part in torch.split(chosen, max(1, MOST_TAPS // taps))]
+    return parts
+
+
+def _product(
+    gradient: torch.Tensor,
+    image_index: torch.Tensor,
+    corners: torch.Tensor,
+    extent: torch.Tensor,
+    shape: tuple[int, int, int, int],
+    output_size: tuple[int, int],
+    grid_hw: tuple[int, int],
+) -> torch.Tensor:
+    """M^T g for regions of one grid: gradient [k, c, ph, pw] -> [b * h * w, c]."""
+    from scipy.sparse import csc_array
+
+    batch, channels, height, width = shape
+    count, bins = len(corners), output_size[0] * output_size[1]
+    # rows, columns: [k, bins of that side, 2 * samples of that side] feature pixels and their weights
+    rows, row_weights = _taps(corners[:, 1], extent[:, 1], output_size[0], grid_hw[0], height)
+    columns, column_weights = _taps(corners[:, 0], extent[:, 0], output_size[1], grid_hw[1], width)
+    first = image_index.to(torch.int64)[:, None, None, None, None] * (height * width)
     pixels = first + rows[:, :, None, :, None] * width + columns[:, None, :, None, :]
     weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
-    taps = (2 * sampling_ratio) ** 2
-    starts = torch.arange(count * bins + 1, dtype=torch.int64) * taps
+    starts = torch.arange(count * bins + 1, dtype=torch.int64) * (4 * grid_hw[0] * grid_hw[1])
     # The columns of M^T are the rows of M: a bin's taps lie side by side already.
     matrix = csc_array(
         (weights.reshape(-1).numpy(), pixels.reshape(-1).numpy(), starts.numpy()),
         shape=(batch * height * width, count * bins),
     )
     by_bin = gradient.permute(0, 2, 3, 1).reshape(count * bins, channels).contiguous()
-    by_pixel = torch.from_numpy(matrix @ by_bin.numpy())
-    # A view: channels stay side by side, as the product left them.
-    return by_pixel.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+    return torch.from_numpy(matrix @ by_bin.numpy())
 
 
 def _taps(

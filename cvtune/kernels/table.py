@@ -31,7 +31,73 @@ class Served(NamedTuple):
 
 
 MMCV_HOMES = {
-    "cvtune.kernels.mmcv_ext.info": ("get_compiler_version", "get_compiling_cuda_version"),
+    "cvtune.kernels.mmcv_ext.border_align": (
+        "border_align_forward",
+        "border_align_backward",
+    ),
+    "cvtune.kernels.mmcv_ext.boxes": (
+        "bbox_overlaps",
+        "points_in_polygons_forward",
+    ),
+    "cvtune.kernels.mmcv_ext.carafe": (
+        "carafe_forward",
+        "carafe_backward",
+        "carafe_naive_forward",
+        "carafe_naive_backward",
+    ),
+    "cvtune.kernels.mmcv_ext.deform_attention": (
+        "ms_deform_attn_forward",
+        "ms_deform_attn_backward",
+    ),
+    "cvtune.kernels.mmcv_ext.deform_conv": (
+        "deform_conv_forward",
+        "deform_conv_backward_input",
+        "deform_conv_backward_parameters",
+        "modulated_deform_conv_forward",
+        "modulated_deform_conv_backward",
+    ),
+    "cvtune.kernels.mmcv_ext.deform_roi_pool": (
+        "deform_roi_pool_forward",
+        "deform_roi_pool_backward",
+    ),
+    "cvtune.kernels.mmcv_ext.focal_loss": (
+        "sigmoid_focal_loss_forward",
+        "sigmoid_focal_loss_backward",
+        "softmax_focal_loss_forward",
+        "softmax_focal_loss_backward",
+    ),
+    "cvtune.kernels.mmcv_ext.info": (
+        "get_compiler_version",
+        "get_compiling_cuda_version",
+    ),
+    "cvtune.kernels.mmcv_ext.masked_conv": (
+        "masked_im2col_forward",
+        "masked_col2im_forward",
+    ),
+    "cvtune.kernels.mmcv_ext.roi_align": (
+        "roi_align_forward",
+        "roi_align_backward",
+    ),
+    "cvtune.kernels.mmcv_ext.roi_pool": (
+        "roi_pool_forward",
+        "roi_pool_backward",
+    ),
+    "cvtune.kernels.mmcv_ext.rotated": (
+        "box_iou_rotated",
+        "nms_rotated",
+    ),
+    "cvtune.kernels.mmcv_ext.suppression": (
+        "nms",
+        "softnms",
+        "nms_match",
+    ),
+    "cvtune.kernels.mmcv_ext.sync_bn": (
+        "sync_bn_forward_mean",
+        "sync_bn_forward_var",
+        "sync_bn_forward_output",
+        "sync_bn_backward_param",
+        "sync_bn_backward_data",
+    ),
 }
 
 SERVED = {

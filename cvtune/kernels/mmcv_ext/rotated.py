@@ -1,0 +1,42 @@
+"""Overlaps and suppression of rotated boxes: `box_iou_rotated`, `nms_rotated` of `mmcv._ext`."""
+
+from __future__ import annotations
+
+import torch
+
+from cvtune.kernels import rotated
+
+__all__ = ["box_iou_rotated", "nms_rotated"]
+
+IOU, IOF = 0, 1
+
+
+def box_iou_rotated(
+    boxes1: torch.Tensor, boxes2: torch.Tensor, ious: torch.Tensor, mode_flag: int, aligned: bool
+) -> None:
+    """Set `ious` [m * n], or [m] where `aligned`; boxes as in `cvtune.kernels.rotated`, angles in radians."""
+    values = rotated.box_iou_rotated(boxes1.detach(), boxes2.detach(), iof=mode_flag == IOF, aligned=aligned)
+    ious.copy_(values.reshape(ious.shape))
+
+
+def nms_rotated(
+    dets: torch.Tensor,
+    scores: torch.Tensor,
+    order: torch.Tensor,
+    dets_sorted: torch.Tensor,
+    labels: torch.Tensor,
+    iou_threshold: float,
+    multi_label: bool,
+) -> torch.Tensor:
+    """Indices of the boxes that are kept, by falling score.
+
+    Args:
+        dets: [n, 5] centre x, y, width, height, angle; a sixth column, the label, where `multi_label`.
+        scores: [n].
+        order, dets_sorted: what the compiled operator is given besides; not used.
+        labels: [n] or empty.
+        iou_threshold: an overlap of it or above drops the box of lower score.
+        multi_label: boxes of different labels leave each other alone (the compiled CPU operator does not heed it).
+    """
+    own = dets[:, 5] if multi_label and dets.shape[1] > 5 else None
+    return rotated.nms_rotated(dets[:, :5].detach(), scores.detach(), iou_threshold, labels=own)
