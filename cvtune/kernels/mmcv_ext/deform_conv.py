@@ -20,6 +20,10 @@ __all__ = [
 ]
 
 
+# Pixels; far outside any map, in every dtype.
+OUTSIDE = 60000.0
+
+
 class Geometry(NamedTuple):
     """In torchvision's order: stride, padding, dilation as height and width; groups of the weight, of the offsets."""
 
@@ -153,10 +157,12 @@ def modulated_deform_conv_forward(
         input, weight, offset: as in `deform_conv_forward`.
         bias: [o], used where `with_bias`.
         mask: [b, deformable_group * kernel_h * kernel_w, h', w'], the factor of each sample.
+            Offset and mask may be larger than h' x w': see `_read_on`.
         ones, columns: working memory of the compiled operator, not used.
     """
     geometry = Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
-    output.copy_(_forward(input, weight, offset, mask, bias if with_bias else None, geometry))
+    moves, factors = (_read_on(tensor.detach(), output) for tensor in (offset, mask))
+    output.copy_(_forward(input, weight, moves, factors, bias if with_bias else None, geometry))
 
 
 def modulated_deform_conv_backward(
@@ -187,11 +193,42 @@ def modulated_deform_conv_backward(
 ) -> None:
     """Set the five gradients, each of the shape of what it belongs to."""
     geometry = Geometry(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
-    gradients = _backward(grad_output, input, weight, offset, mask, geometry)
-    for out, gradient in zip((grad_input, grad_weight, grad_offset, grad_mask), gradients, strict=False):
-        out.copy_(gradient)
+    moves, factors = (_read_on(tensor, grad_output) for tensor in (offset, mask))
+    gradients = _backward(grad_output, input, weight, moves, factors, geometry)
+    grad_input.copy_(gradients[0])
+    grad_weight.copy_(gradients[1])
+    _write_on(grad_offset, gradients[2])
+    _write_on(grad_mask, gradients[3])
     if with_bias:
         grad_bias.copy_(grad_output.sum(dim=(0, 2, 3)))
+
+
+def _read_on(tensor: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """[b, n, h, w] as the compiled operator reads it: each image's numbers on end, as maps of the output's size.
+
+    DyHead (Dai et al. 2021) gives offsets of a finer level than its output has; its published weights were trained
+    with what is read then, so that the same must be read here.
+    """
+    size = output.shape[2:]
+    if tensor.shape[2:] == size:
+        return tensor
+    numbers = tensor.shape[1] * size.numel()
+    return tensor.flatten(1)[:, :numbers].reshape(len(tensor), tensor.shape[1], *size)
+
+
+def _write_on(out: torch.Tensor, gradient: torch.Tensor) -> None:
+    """The transpose of `_read_on`: what was not read has no gradient."""
+    if out.shape == gradient.shape:
+        out.copy_(gradient)
+        return
+    out.zero_()
+    flat = gradient.flatten(1)
+    out.view(len(out), -1)[:, : flat.shape[1]] = flat.to(out.dtype)
+
+
+def _placed(offset: torch.Tensor) -> torch.Tensor:
+    """Offsets that are no numbers point outside the map, where samples are 0: torchvision would read anywhere."""
+    return offset.nan_to_num(nan=OUTSIDE, posinf=OUTSIDE, neginf=-OUTSIDE)
 
 
 def _forward(
@@ -204,7 +241,7 @@ def _forward(
 ) -> torch.Tensor:
     import torchvision  # noqa: F401  registers the operator
 
-    x, w, o = widened(input.detach(), weight.detach(), offset.detach())
+    x, w, o = widened(input.detach(), weight.detach(), _placed(offset.detach()))
     m = x.new_zeros((len(x), 1)) if mask is None else mask.detach().to(x.dtype)
     b = x.new_zeros(len(w)) if bias is None else bias.detach().to(x.dtype)
     out: torch.Tensor = torch.ops.torchvision.deform_conv2d(x, w, o, m, b, *geometry, mask is not None)
@@ -222,7 +259,7 @@ def _backward(
     """Gradients of input, weight, offset, mask, bias."""
     import torchvision  # noqa: F401  registers the operator
 
-    g, x, w, o = widened(gradient, input, weight, offset)
+    g, x, w, o = widened(gradient, input, weight, _placed(offset))
     m = x.new_zeros((len(x), 1)) if mask is None else mask.to(x.dtype)
     out: tuple[torch.Tensor, ...] = torch.ops.torchvision._deform_conv2d_backward(
         g.contiguous(), x, w, o, m, x.new_zeros(len(w)), *geometry, mask is not None

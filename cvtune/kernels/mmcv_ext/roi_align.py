@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from cvtune.kernels import roi_align as average
-from cvtune.kernels.mmcv_ext.sampling import MOST_NUMBERS, sample, spread
+from cvtune.kernels.mmcv_ext.sampling import MOST_NUMBERS, finite_regions, sample, spread
 from cvtune.kernels.mmcv_ext.widths import widened
 
 __all__ = ["bin_places", "roi_align_backward", "roi_align_forward"]
@@ -34,7 +34,7 @@ def roi_align_forward(
     Args:
         input: [b, c, h, w].
         rois: [k, 5]: image index, x0, y0, x1, y1 in the image's pixels.
-        output: [k, c, aligned_height, aligned_width].
+        output: [k, c, aligned_height, aligned_width]; not a number where a region's corners are none.
         argmax_y, argmax_x: of `MAXIMUM`, as `output`: where the largest sample was, in feature pixels.
         spatial_scale: feature pixels in an image pixel.
         sampling_ratio: samples a bin side; 0 or less lets the size of the region decide.
@@ -42,9 +42,11 @@ def roi_align_forward(
         aligned: shift by half a pixel.
     """
     features, regions = widened(input.detach(), rois.detach())
+    regions, broken = finite_regions(regions)
     size = (aligned_height, aligned_width)
     if pool_mode == AVERAGE:
         output.copy_(average.roi_align(features, regions, size, spatial_scale, sampling_ratio, aligned))
+        output.masked_fill_(broken[:, None, None, None], torch.nan)
         return
     output.fill_(NO_SAMPLE)
     argmax_y.fill_(NO_PLACE)
@@ -69,6 +71,7 @@ def roi_align_forward(
             _put(output, chosen, largest)
             _put(argmax_y, chosen, ys.reshape(bins).gather(2, where))
             _put(argmax_x, chosen, xs.reshape(bins).gather(2, where))
+    output.masked_fill_(broken[:, None, None, None], torch.nan)
 
 
 def roi_align_backward(
@@ -85,7 +88,7 @@ def roi_align_backward(
     aligned: bool,
 ) -> None:
     """Add the gradient of the features to `grad_input` [b, c, h, w]; the others as in `roi_align_forward`."""
-    gradient, regions = widened(grad_output, rois)
+    gradient, regions = widened(grad_output, finite_regions(rois)[0])
     if pool_mode == AVERAGE:
         shape = (grad_input.shape[0], grad_input.shape[1], grad_input.shape[2], grad_input.shape[3])
         size = (aligned_height, aligned_width)
@@ -96,7 +99,7 @@ def roi_align_backward(
     ys, xs = widened(argmax_y, argmax_x)
     channels = grad_input.shape[1]
     channel = torch.arange(channels, device=rois.device)[None, :, None, None]
-    planes = (rois[:, 0].to(torch.int64)[:, None, None, None] * channels + channel).expand_as(gradient)
+    planes = (regions[:, 0].to(torch.int64)[:, None, None, None] * channels + channel).expand_as(gradient)
     spread(gradient.masked_fill(ys == NO_PLACE, 0), planes, ys, xs, grad_input)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from cvtune.kernels.mmcv_ext.sampling import MOST_NUMBERS
+from cvtune.kernels.mmcv_ext.sampling import MOST_NUMBERS, finite_regions
 from cvtune.kernels.mmcv_ext.widths import widened
 
 __all__ = ["roi_pool_backward", "roi_pool_forward"]
@@ -22,7 +22,7 @@ def roi_pool_forward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Set `output` to the largest feature of each bin, 0 where a bin holds none.
+    """Set `output` to the largest feature of each bin, 0 where a bin holds none, not a number for a broken region.
 
     Args:
         input: [b, c, h, w].
@@ -32,6 +32,7 @@ def roi_pool_forward(
         spatial_scale: feature pixels in an image pixel.
     """
     features, regions = widened(input.detach(), rois.detach())
+    regions, broken = finite_regions(regions)
     _, channels, height, width = features.shape
     output.zero_()
     argmax.fill_(-1)
@@ -57,6 +58,8 @@ def roi_pool_forward(
         some = exists.any(dim=3)[..., None]
         output[part] = largest.masked_fill(~some, 0).permute(0, 3, 1, 2).to(output.dtype)
         argmax[part] = at.masked_fill(~some, -1).permute(0, 3, 1, 2).to(argmax.dtype)
+    output.masked_fill_(broken[:, None, None, None], torch.nan)
+    argmax.masked_fill_(broken[:, None, None, None], -1)
 
 
 def roi_pool_backward(
@@ -71,7 +74,7 @@ def roi_pool_backward(
     """Add each bin's gradient to the feature that it came from, in `grad_input` [b, c, h, w]."""
     batch, channels, height, width = grad_input.shape
     channel = torch.arange(channels, device=rois.device)[None, :, None, None]
-    planes = rois[:, 0].to(torch.int64)[:, None, None, None] * channels + channel
+    planes = finite_regions(rois)[0][:, 0].to(torch.int64)[:, None, None, None] * channels + channel
     exists = argmax >= 0
     places = planes * (height * width) + argmax.clamp(min=0)
     flat = grad_input.view(batch * channels * height * width)

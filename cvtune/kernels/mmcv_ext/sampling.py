@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["MOST_NUMBERS", "sample", "spread"]
+__all__ = ["MOST_NUMBERS", "finite_regions", "sample", "spread"]
 
 # Gathered numbers that one step may hold (64 MB in float32); larger jobs are cut.
 MOST_NUMBERS = 1 << 24
+
+
+def finite_regions(rois: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Regions [k, 5] whose corners are numbers, and which ones [k] were not: these are set to 0.
+
+    A network that diverged makes such boxes; torchvision's operators would read anywhere.
+    """
+    broken = ~rois.isfinite().all(dim=1)
+    return torch.where(broken[:, None], torch.zeros_like(rois), rois), broken
 
 
 def sample(features: torch.Tensor, image_index: torch.Tensor, ys: torch.Tensor, xs: torch.Tensor) -> torch.Tensor:

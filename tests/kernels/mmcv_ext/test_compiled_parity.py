@@ -257,8 +257,12 @@ def test_deform_conv(compiled: Any, standin: Any, case: dict[str, Any], batch: i
 
 @pytest.mark.parametrize("case", CONVOLUTIONS)
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_modulated_deform_conv(compiled: Any, standin: Any, case: dict[str, Any], with_bias: bool) -> None:
+@pytest.mark.parametrize("larger", [0, 3])
+def test_modulated_deform_conv(compiled: Any, standin: Any, case: dict[str, Any], with_bias: bool, larger: int) -> None:
     t, shape = convolution(case, 2)
+    if larger:  # DyHead's offsets are of a finer level than its output
+        for name in ("offset", "mask"):
+            t[name] = torch.randn(*t[name].shape[:2], shape[2] + larger, shape[3] + larger)
     settings = {
         "kernel_h": 3,
         "kernel_w": 2,

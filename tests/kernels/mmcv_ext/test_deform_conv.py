@@ -122,6 +122,38 @@ def test_modulated_deform_conv(differentiable: Any, interpolate: Any) -> None:
     assert torch.autograd.gradcheck(operator, [t.requires_grad_() for t in inputs], fast_mode=True)
 
 
+def test_offsets_that_are_no_numbers_sample_nothing(differentiable: Any) -> None:
+    x, weight, offset, mask, bias = tensors()
+    for number in (torch.nan, torch.inf, -torch.inf):
+        inputs = [x, weight, torch.full_like(offset, number), mask, bias]
+        out = v2(differentiable)(*(t.requires_grad_() for t in inputs))
+        torch.testing.assert_close(out, bias[None, :, None, None].expand_as(out))
+        assert all(grad.isfinite().all() for grad in torch.autograd.grad(out.sum(), inputs))
+
+
+def test_offsets_larger_than_the_output_are_read_on_end(differentiable: Any) -> None:
+    x, weight, offset, mask, bias = tensors()
+    larger = [torch.randn(1, t.shape[1], 9, 7, dtype=torch.float64) for t in (offset, mask)]
+    read = [t.flatten()[: u.numel()].reshape(u.shape) for t, u in zip(larger, (offset, mask), strict=True)]
+
+    def forward(*inputs: torch.Tensor) -> Any:
+        out, none = x.new_empty((1, 2, 5, 2)), x.new_empty(0)
+        arguments = (*inputs[:2], inputs[4], none, *inputs[2:4])
+        deform_conv.modulated_deform_conv_forward(*arguments, out, none, **GEOMETRY_V2)
+        return out, none
+
+    def backward(gradient: Any, none: Any, *inputs: torch.Tensor) -> Any:
+        grads = [torch.zeros_like(inputs[i]) for i in (0, 1, 4, 2, 3)]
+        arguments = (*inputs[:2], inputs[4], none, *inputs[2:4])
+        deform_conv.modulated_deform_conv_backward(*arguments, none, *grads, gradient, **GEOMETRY_V2)
+        return [grads[i] for i in (0, 1, 3, 4, 2)]
+
+    operator = differentiable(forward, backward)
+    torch.testing.assert_close(operator(x, weight, *larger, bias), v2(differentiable)(x, weight, *read, bias))
+    inputs = [t.requires_grad_() for t in (x, weight, *larger, bias)]
+    assert torch.autograd.gradcheck(operator, inputs, fast_mode=True)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_low_precision(differentiable: Any, dtype: torch.dtype) -> None:
     low = [t.requires_grad_() for t in tensors(dtype)]

@@ -256,3 +256,19 @@ def test_no_regions(differentiable: Any, make: Callable[..., Any]) -> None:
     out.sum().backward()
     assert x.grad is not None
     assert not x.grad.any()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [pool_operator, lambda d, r: aligned_operator(d, r, 0, 2, True), lambda d, r: aligned_operator(d, r, 1, 0, True)],
+)
+def test_regions_that_are_no_numbers_stay_visible(differentiable: Any, make: Callable[..., Any]) -> None:
+    rois = regions()
+    rois[1, 2], rois[2, 4] = torch.nan, torch.inf
+    x = features().requires_grad_()
+    out = make(differentiable, rois)(x)
+    assert out[1:3].isnan().all()
+    assert out[[0, 3, 4]].isfinite().all()
+    out[0].sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
