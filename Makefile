@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # For CPU-only wheels of torch: make demo TORCH_INDEX=<the index of PyTorch's CPU wheels>
 TORCH_INDEX ?=
+# MMCV_WITH_OPS=0: mmcv without its compiled part, which cvtune.kernels stands in for. opencv-python-headless comes last:
+# mmcv wants opencv-python, both write the same folder, and only the headless one imports where there is no libGL.
 PIP_INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 FAST := -m "not real and not train and not slow"
 DATA_TESTS := $(if $(CVTUNE_DATA),,and not real)
@@ -15,7 +17,8 @@ help: ## list the targets
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) --editable '.[torchvision,test]'
+	MMCV_WITH_OPS=0 $(PIP_INSTALL) --editable '.[torchvision,mmdet,test]'
+	$(PIP_INSTALL) --force-reinstall --no-deps opencv-python-headless
 	touch $@
 
 demo: $(VENV)/.installed ## synthetic data, a short fine-tuning, evaluation, a report

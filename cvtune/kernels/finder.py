@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from cvtune.errors import MissingDependencyError, SpecError
+from cvtune.kernels.mmdet_repairs import repair_when_imported
 from cvtune.kernels.table import SERVED, Served
 
 __all__ = ["MODES", "chosen_mode", "install", "kernels_in_use", "uninstall"]
@@ -47,6 +48,7 @@ def chosen_mode() -> str:
 def install(mode: str | None = None) -> None:
     """Let `import mmcv._ext` find the stand-in, by the rules of `mode` (default: `CVTUNE_KERNELS`).
 
+    MMDetection's Python code is repaired where it is broken (`mmdet_repairs`), whatever the mode.
     Idempotent; the last call decides the mode. A module that is imported already stays what it is.
 
     Raises:
@@ -54,6 +56,7 @@ def install(mode: str | None = None) -> None:
     """
     mode = chosen_mode() if mode is None else mode
     uninstall()
+    repair_when_imported()
     if mode == "compiled":
         return
     if mode == "standin":

@@ -31,9 +31,63 @@ class Case:
 
 SMALL_FPN = {"fpn": {"channels": 64}, "anchors": {"sizes": [[16], [24], [32], [48], [64]]}}
 RCNN = {"native": {"model": {**SMALL_FPN, "kwargs": {"box_batch_size_per_image": 64}}}}
+# MMDetection's official heads at a quarter of their width.
+MM_ROI = {
+    "bbox_roi_extractor": {"out_channels": 64},
+    "bbox_head": {"in_channels": 64, "fc_out_channels": 256},
+}
+MM_MASK = {"mask_roi_extractor": {"out_channels": 64}, "mask_head": {"in_channels": 64, "conv_out_channels": 64}}
+MM_RPN = {
+    "in_channels": 64,
+    "feat_channels": 64,
+    "anchor_generator": {"scales": [4]},
+}
+
+
+def mm_rcnn(roi: dict[str, Any]) -> dict[str, Any]:
+    """The `native` section of a small two-stage detector of MMDetection."""
+    return {"native": {"model": {"neck": {"out_channels": 64}, "rpn_head": MM_RPN, "roi_head": roi}}}
+
+
+MM_RETINA = {"neck": {"out_channels": 64}, "bbox_head": {"in_channels": 64, "feat_channels": 64, "stacked_convs": 2}}
+SMALL_MASK_RCNN = {"torchvision": RCNN, "mmdet": mm_rcnn(MM_ROI | MM_MASK)}
 CASES = [
     Case("torchvision", "faster_rcnn", RCNN),
     Case("torchvision", "mask_rcnn", RCNN),
+    Case("mmdet", "faster_rcnn", mm_rcnn(MM_ROI)),
+    Case("mmdet", "mask_rcnn", mm_rcnn(MM_ROI | MM_MASK)),
+    Case(
+        "mmdet",
+        "rtmdet",
+        {
+            "model": {"family": "rtmdet", "backbone": "tiny", "weights": "none"},
+            "train__optimizer": {"name": "adamw", "lr": 0.002},
+            "train__iterations": 150,
+            "data__image_size": {"square": 96},
+        },
+        slow=True,
+    ),
+    Case(
+        "mmdet",
+        "retinanet",
+        {
+            "native": {"model": MM_RETINA},
+            "train__optimizer": {"name": "adamw", "lr": 0.001},
+            "train__iterations": 240,
+        },
+        slow=True,
+    ),
+    Case(
+        "mmdet",
+        "yolox",
+        {
+            "model": {"family": "yolox", "backbone": "nano", "weights": "none"},
+            "train__optimizer": {"name": "adamw", "lr": 0.002},
+            "train__iterations": 300,
+            "data__image_size": {"square": 96},
+        },
+        slow=True,
+    ),
     Case("torchvision", "retinanet", {"train__optimizer": {"name": "adamw", "lr": 0.001}, "train__iterations": 240}),
     Case(
         "torchvision",
@@ -90,7 +144,7 @@ def odd_runs(
                 train__epochs=2,
                 train__log_every=1,
                 eval__score_threshold=0.0,
-                **RCNN,
+                **SMALL_MASK_RCNN[backend],
             )
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(folder)

@@ -43,6 +43,7 @@ def translate(plan: Plan) -> NativeConfig:
 
 def step_memory(run: RunDir) -> int:
     """Peak bytes of one training step."""
+    _install_kernels()
     from cvtune.backends.mmdet.trial import step_memory as measure
 
     return measure(run)
@@ -50,6 +51,7 @@ def step_memory(run: RunDir) -> int:
 
 def find_lr(run: RunDir) -> list[tuple[float, float]]:
     """(learning rate, smoothed loss) pairs."""
+    _install_kernels()
     from cvtune.backends.mmdet.trial import find_lr as find
 
     return find(run)
@@ -57,6 +59,7 @@ def find_lr(run: RunDir) -> list[tuple[float, float]]:
 
 def train(run: RunDir, resume: bool) -> None:
     """Train from config.py."""
+    _install_kernels()
     from cvtune.backends.mmdet.train import train as run_training
 
     run_training(run, resume)
@@ -64,6 +67,14 @@ def train(run: RunDir, resume: bool) -> None:
 
 def predict(run: RunDir, checkpoint: Path, images: Iterable[PredictImage]) -> Iterator[Detection]:
     """Detections in original pixels."""
+    _install_kernels()
     from cvtune.backends.mmdet.predict import predict as run_prediction
 
     return run_prediction(run, checkpoint, images)
+
+
+def _install_kernels() -> None:
+    """Before MMDetection is imported: stand-ins where its compiled operators are missing."""
+    from cvtune.kernels.finder import install
+
+    install()

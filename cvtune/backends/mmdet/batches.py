@@ -109,7 +109,7 @@ def seeded_loader(loader: Any, seed: int, skip_bad_images: bool) -> tuple[DataLo
     batches = EpochBatches(loader.batch_sampler)
     own: DataLoader[Any] = DataLoader(
         SeededSamples(loader.dataset, seed, skip_bad_images),
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=batches,
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,

@@ -14,7 +14,7 @@ from cvtune.predictions import to_results
 __all__ = ["CollectResults"]
 
 
-class CollectResults(BaseMetric):
+class CollectResults(BaseMetric):  # type: ignore[misc, unused-ignore]
     """Collects COCO results of every image once, over all processes, and hands them to `score` on the main one.
 
     Image ids are those of the run's canonical validation data, category ids class index + 1.

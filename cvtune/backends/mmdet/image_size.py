@@ -183,16 +183,16 @@ def _is_share(step: Mapping[str, Any], key: str) -> bool:
 
 def _scaled(value: Any, factor: float, divisor: int) -> Any:
     if isinstance(value, list | tuple):
-        return [_scaled(item, factor, divisor) for item in value]
+        return type(value)(_scaled(item, factor, divisor) for item in value)
     if divisor > 1:
         return max(divisor, round(value * factor / divisor) * divisor)
     return round(value * factor)
 
 
 def _to_square(edits: Edits, side: int, fit: str, plan: Plan) -> None:
-    steps: list[dict[str, Any]] = [{"type": "Resize", "scale": [side, side], "keep_ratio": fit == "pad"}]
+    steps: list[dict[str, Any]] = [{"type": "Resize", "scale": (side, side), "keep_ratio": fit == "pad"}]
     if fit == "pad":
-        steps.append({"type": "Pad", "size": [side, side]})
+        steps.append({"type": "Pad", "size": (side, side)})
     _replace_resizes(edits, steps, steps, f"{_FIELD}.square", plan)
 
 
@@ -203,13 +203,13 @@ def _to_sides(edits: Edits, plan: Plan) -> None:
     ratio = (official[f"{_FIELD}.long"] or 1333) / max(official[f"{_FIELD}.short"] or [800])
     long = int(plan["data.image_size.long"] or round(max(shorts) * ratio))
     test_short = int(plan["data.image_size.test_short"] or shorts[-1])
-    pairs = [[long, short] for short in shorts]
+    pairs = [(long, short) for short in shorts]
     step: dict[str, Any] = {"type": "Resize", "scale": pairs[0], "keep_ratio": True}
     if len(shorts) > 1 and plan["data.image_size.sampling"] == "range":
         step = {"type": "RandomResize", "scale": [pairs[0], pairs[-1]], "keep_ratio": True}
     elif len(shorts) > 1:
         step = {"type": "RandomChoiceResize", "scales": pairs, "keep_ratio": True}
-    test = {"type": "Resize", "scale": [max(long, test_short), test_short], "keep_ratio": True}
+    test = {"type": "Resize", "scale": (max(long, test_short), test_short), "keep_ratio": True}
     _replace_resizes(edits, [step], [test], f"{_FIELD}.short", plan)
 
 
@@ -233,11 +233,23 @@ def _replace_resizes(
             if placed:
                 edits.replace_list(path, items, field)
             found = found or placed
+        if not found and loaders == ("train_dataloader",):
+            found = _batch_resize(edits, steps[0], field)
         if not found and edits.get((loaders[0],)):
             raise UnsupportedError(
                 f"{field}: backend mmdet found no step that resizes in {plan['model.config']}; nearest: leave "
                 "data.image_size out"
             )
+
+
+def _batch_resize(edits: Edits, step: Mapping[str, Any], field: str) -> bool:
+    """Where a config resizes whole batches (CrowdDet), put the size there."""
+    scale = step.get("scale")
+    for path in list(_batch_steps(edits)):
+        if edits.get((*path, "type")) == "BatchResize" and isinstance(scale, tuple):
+            edits.set((*path, "scale"), scale, field)
+            return True
+    return False
 
 
 def _resizes(step: Mapping[str, Any]) -> bool:

@@ -26,7 +26,7 @@ from cvtune.runs import RunDir
 __all__ = ["TrainLoop"]
 
 
-class TrainLoop(BaseLoop):
+class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
     """Epochs, or iterations, of training with validation in between.
 
     An iteration is one batch; a step is one update of the weights, after `accumulate` batches. `epoch` and `iter` count
@@ -46,7 +46,8 @@ class TrainLoop(BaseLoop):
         """`length` is the native `train_cfg`; `prepare` loads weights or a checkpoint before the first step."""
         super().__init__(runner, runner._train_dataloader)
         self.seed = int(runner.seed)
-        self.dataloader, self.batches = seeded_loader(self.dataloader, self.seed, plan["data.skip_bad_images"])
+        built: Any = self.dataloader
+        self.dataloader, self.batches = seeded_loader(built, self.seed, plan["data.skip_bad_images"])
         self.run_dir, self.plan, self.journal, self.saver, self.prepare = run, plan, journal, saver, prepare
         self.per_epoch = len(self.batches)
         self.by_epoch = "max_epochs" in length
@@ -111,7 +112,8 @@ class TrainLoop(BaseLoop):
         while self._iter < self._max_iters and not self.stop_training:
             self.run_epoch()
         runner.call_hook("after_train")
-        return runner.model
+        model: torch.nn.Module = runner.model
+        return model
 
     def run_epoch(self) -> None:
         """Train on what is left of an epoch."""

@@ -18,7 +18,7 @@ from cvtune.runs import RunDir
 __all__ = ["build_model", "build_runner", "read_config"]
 
 # The Runner's own writers of logs, checkpoints and pictures: cvtune keeps its own, which resume and reports read.
-_OURS = ("logger", "checkpoint", "visualization", "timer")
+_OURS = ("logger", "checkpoint", "timer")
 _STOPPERS = ("EarlyStoppingHook",)
 
 
@@ -54,8 +54,10 @@ def build_runner(run: RunDir, config: Config, plan: Mapping[str, Any]) -> Runner
         raise RunError("run.device: cuda, but torch sees no CUDA device; use `-s run.device=cpu`")
     config = config.copy()
     config.work_dir = str(run.path / "mmengine")
-    for name in _OURS:
-        config.default_hooks[name] = None
+    config.default_hooks = {
+        **{name: hook for name, hook in config.default_hooks.items() if name != "visualization"},
+        **dict.fromkeys(_OURS),
+    }
     hooks = config.get("custom_hooks") or []
     config.custom_hooks = [hook for hook in hooks if hook["type"] not in _STOPPERS]
     config.visualizer = {"type": "Visualizer", "vis_backends": None}

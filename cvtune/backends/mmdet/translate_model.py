@@ -112,6 +112,10 @@ def _frozen_stages(edits: Edits, plan: Plan) -> None:
             "null (all of it trains)"
         )
     edits.set(path, -1 if stages is None else int(stages), "model.frozen_stages")
+    if stages is None:
+        for other, node in list(walk(edits.get(("model",)), ("model",))):
+            if isinstance(node.get("frozen_stages"), int) and node["frozen_stages"] >= 0:
+                edits.set((*other, "frozen_stages"), -1, "model.frozen_stages")
 
 
 def _norm(edits: Edits, plan: Plan) -> None:
@@ -125,10 +129,11 @@ def _norm(edits: Edits, plan: Plan) -> None:
             if isinstance(edits.get((*backbone, "norm_cfg")), Mapping):
                 edits.set((*backbone, "norm_cfg", "requires_grad"), False, asked)
         else:
-            if edits.get((*backbone, "norm_eval")) or official == "frozen":
-                _backbone_norm(edits, plan, (*backbone, "norm_eval"), False, asked)
-            if edits.get((*backbone, "norm_cfg", "requires_grad")) is False:
-                edits.set((*backbone, "norm_cfg", "requires_grad"), True, asked)
+            for path, node in list(walk(edits.get(("model",)), ("model",))):  # a neck may have a backbone of its own
+                if node.get("norm_eval"):
+                    edits.set((*path, "norm_eval"), False, asked)
+                    if edits.get((*path, "norm_cfg", "requires_grad")) is False:
+                        edits.set((*path, "norm_cfg", "requires_grad"), True, asked)
             for path in list(_norm_layers(edits)):
                 wanted = "SyncBN" if norm == "sync" else "BN"
                 if plan.reasons["model.norm"] == "spec" and edits.get((*path, "type")) != wanted:

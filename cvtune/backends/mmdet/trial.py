@@ -34,7 +34,7 @@ def find_lr(run: RunDir) -> list[tuple[float, float]]:
 def _trial(run: RunDir, heaviest: bool) -> tuple[Callable[[Any, float | None], float], Iterator[Any], Any]:
     """(a training step that returns its loss, endless batches, the model)."""
     plan = Plan.from_json(read_json(run.plan)) if run.plan.exists() else None
-    values = dict(plan.values) if plan else {"run.device": "cpu", "data.skip_bad_images": False}
+    values: dict[str, Any] = dict(plan.values) if plan else {"run.device": "cpu", "data.skip_bad_images": False}
     config = read_config(run)
     seed_everything(int(values.get("train.seed", 0)), "init")
     runner = build_runner(run, config, values)
@@ -52,11 +52,15 @@ def _trial(run: RunDir, heaviest: bool) -> tuple[Callable[[Any, float | None], f
         size = int(config.train_dataloader.batch_size)
         order.batches = _Fixed([[first[i % len(first)] for i in range(size)]] * 2, order.sampler)
     runner.model.train()
+    counter = itertools.count()
+    for name, value in (("epoch", 0), ("max_epochs", 1), ("max_iters", 10**6)):
+        runner.message_hub.update_info(name, value)
 
     def step(batch: Any, lr: float | None) -> float:
         if lr is not None:
             for group in wrapper.param_groups:
                 group["lr"] = lr
+        runner.message_hub.update_info("iter", next(counter))  # some models read it, as RuntimeInfoHook leaves it
         outputs = runner.model.train_step(batch, optim_wrapper=wrapper)
         return float(outputs["loss"])
 

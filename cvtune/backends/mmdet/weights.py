@@ -32,7 +32,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> LoadReport:
         layout = "none" if weights["kind"] == "none" else "the config's own init_cfg"
         return LoadReport(str(weights["kind"]), layout, (), (), ())
     path = fetch(weights["value"], weights.get("sha256")) if weights["kind"] == "url" else Path(weights["value"])
-    tensors = state_dict_of(load_checkpoint(path, is_trusted()), path)
+    tensors, _ = state_dict_of(load_checkpoint(path, is_trusted()), path)
     if weights["scope"] == "backbone":
         return _load_backbone(model, tensors, str(weights["value"]))
     return _load_detector(model, tensors, str(weights["value"]))
@@ -89,7 +89,7 @@ def _load_detector(model: nn.Module, tensors: Tensors, source: str) -> LoadRepor
             skipped.append((name, "no such tensor in the model"))
         elif own[name].shape == tensor.shape:
             loaded[name] = tensor
-        elif not name.startswith(("backbone.", "neck.")) and _in_one_dimension(own[name].shape, tensor.shape):
+        elif not name.startswith(("backbone.", "neck.")) and own[name].dim() == tensor.dim():
             skipped.append((name, f"{list(tensor.shape)} there, {list(own[name].shape)} here: other classes"))
         else:
             wrong.append(f"{name} {list(tensor.shape)} there, {list(own[name].shape)} here")
@@ -100,8 +100,3 @@ def _load_detector(model: nn.Module, tensors: Tensors, source: str) -> LoadRepor
     model.load_state_dict(loaded, strict=False)
     missing = tuple(name for name in learnt if name not in loaded)
     return LoadReport(source, "MMDetection", tuple(loaded), tuple(skipped), missing)
-
-
-def _in_one_dimension(own: torch.Size, other: torch.Size) -> bool:
-    """Whether two shapes differ in one dimension alone, as a head's do that counts other classes there."""
-    return len(own) == len(other) and sum(a != b for a, b in zip(own, other, strict=True)) == 1
