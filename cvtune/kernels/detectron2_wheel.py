@@ -57,7 +57,8 @@ except ImportError as error:
     raise ImportError("detectron2._C is not compiled; its stand-in in cvtune does not import: " + str(error)) from error
 
 _stand_in.register_operators()
-globals().update({_name: getattr(_stand_in, _name) for _name in _stand_in.__all__})
+__cvtune_standin__ = ""  # what finds this module can tell it from a compiled one
+globals().update({_name: getattr(_stand_in, _name) for _name in _stand_in.OPERATORS})
 '''
 
 
