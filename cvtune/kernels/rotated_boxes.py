@@ -52,7 +52,13 @@ def overlaps(boxes_a: torch.Tensor, boxes_b: torch.Tensor) -> torch.Tensor:
     for side in range(4):
         polygon = _cut(polygon, cutter[:, side], cutter[:, (side + 1) % 4])
     following = polygon.roll(-1, dims=1)
-    return (_cross(polygon, following).sum(dim=1) / 2).clamp(min=0)
+    common = (_cross(polygon, following).sum(dim=1) / 2).clamp(min=0)
+    # A point has no sides to cut along; and rounding must not make the part larger than the whole.
+    return torch.minimum(common, torch.minimum(_areas(boxes_a), _areas(boxes_b)))
+
+
+def _areas(boxes: torch.Tensor) -> torch.Tensor:
+    return boxes[:, 2:4].clamp(min=0).prod(dim=1)
 
 
 def _cut(polygon: torch.Tensor, start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
@@ -99,9 +105,7 @@ def rotated_iou_pairs(
     a, b = a.to(torch.promote_types(a.dtype, b.dtype)), b.to(torch.promote_types(a.dtype, b.dtype))
     some = [slice(start, start + _PAIRS_AT_ONCE) for start in range(0, max(1, len(a)), _PAIRS_AT_ONCE)]
     common = torch.cat([overlaps(a[pairs], b[pairs]) for pairs in some])
-    area_a, area_b = a[:, 2:4].clamp(min=0).prod(dim=1), b[:, 2:4].clamp(min=0).prod(dim=1)
-    common = torch.minimum(common, torch.minimum(area_a, area_b))
-    whole = area_a if over == "first" else area_a + area_b - common
+    whole = _areas(a) if over == "first" else _areas(a) + _areas(b) - common
     return torch.where(whole > 0, common / torch.where(whole > 0, whole, 1), 0).to(boxes_a.dtype)
 
 
