@@ -170,6 +170,14 @@ def modulated_deform_conv(
         "models with deformable convolution do not train on a CPU (version 2 does not even run)",
     ),
     Patch(
+        "group-norm-head",
+        "detectron2/modeling/meta_arch/retinanet.py",
+        "type(get_norm(norm, 1))",
+        "type(get_norm(norm, 32))",
+        1,
+        "torch refuses one channel in 32 groups, a norm that is made for its name alone: FCOS cannot be built",
+    ),
+    Patch(
         "anchor-grid",
         "detectron2/modeling/anchor_generator.py",
         "torch.meshgrid(shifts_y, shifts_x)",

@@ -12,8 +12,8 @@ import torch
 
 __all__ = ["box_corners", "overlaps", "rotated_iou", "rotated_iou_pairs", "rotated_nms"]
 
-_PAIRS_AT_ONCE = 1 << 16  # about 50 MB in float32
-_ROWS_AT_ONCE = 512
+_PAIRS_AT_ONCE = 1 << 14  # what is computed of them stays in a processor's cache
+_ROWS_AT_ONCE = 64  # a box that is dropped in one portion is not looked at in the next
 
 
 def box_corners(boxes: torch.Tensor) -> torch.Tensor:
@@ -35,9 +35,10 @@ def box_corners(boxes: torch.Tensor) -> torch.Tensor:
 def overlaps(boxes_a: torch.Tensor, boxes_b: torch.Tensor) -> torch.Tensor:
     """The area that box i of `boxes_a` has in common with box i of `boxes_b`.
 
-    Rectangle a is cut by the four lines along the sides of b, one after the other (Sutherland and Hodgman 1974, for all
-    pairs at once), and the area of what is left is a sum of cross products. Exact up to rounding; also for boxes that
-    are equal, touch or have no area.
+    Seen from box a, which then is |x| <= w/2, |y| <= h/2, each horizontal line cuts box b from its left side to its
+    right side, and both ends are moved into a: the area is the sum, over the four sides of b, of the integral of
+    clamp(x, -w/2, w/2) dy along the part of the side with |y| <= h/2. Nothing has to be decided, so equal, touching and
+    flat boxes are no special cases.
 
     Args:
         boxes_a: [k, 5], float32 or float64.
@@ -46,46 +47,26 @@ def overlaps(boxes_a: torch.Tensor, boxes_b: torch.Tensor) -> torch.Tensor:
     Returns:
         [k], in square pixels, 0 or more.
     """
-    centre = torch.zeros_like(boxes_a)
-    centre[:, :2] = boxes_a[:, :2]  # near the origin rounding is relative to the boxes' sizes
-    polygon, cutter = box_corners(boxes_a - centre), box_corners(boxes_b - centre)
-    for side in range(4):
-        polygon = _cut(polygon, cutter[:, side], cutter[:, (side + 1) % 4])
-    following = polygon.roll(-1, dims=1)
-    common = (_cross(polygon, following).sum(dim=1) / 2).clamp(min=0)
-    # A point has no sides to cut along; and rounding must not make the part larger than the whole.
-    return torch.minimum(common, torch.minimum(_areas(boxes_a), _areas(boxes_b)))
+    limits = boxes_a[:, 2:4].clamp(min=0) / 2
+    width, height = limits[:, :1], limits[:, 1:]
+    dx, dy = (boxes_b[:, :2] - boxes_a[:, :2]).unbind(1)
+    cos, sin = torch.cos(boxes_a[:, 4]), torch.sin(boxes_a[:, 4])
+    seen = torch.stack([dx * cos - dy * sin, dx * sin + dy * cos, *boxes_b[:, 2:4].unbind(1)], dim=1)
+    x, y = box_corners(torch.cat([seen, (boxes_b[:, 4] - boxes_a[:, 4])[:, None]], dim=1)).unbind(2)  # [k, 4] each
+    along_x, along_y = x.roll(-1, dims=1) - x, y.roll(-1, dims=1) - y
+    low, high = y.clamp(-height, height), y.roll(-1, dims=1).clamp(-height, height)
+    rise = torch.where(along_y == 0, 1, along_y)
+    start, end = x + (low - y) / rise * along_x, x + (high - y) / rise * along_x
+    first, last = start.clamp(-width, width), end.clamp(-width, width)
+    # The mean of clamp(x) from start to end is `first`, and more by the part in which x goes from `first` to `last`.
+    moved, length = last - first, end - start
+    rest = torch.where(moved == 0, 0, moved / torch.where(moved == 0, 1, length)) * (end - (first + last) / 2)
+    common = ((first + rest) * (high - low)).sum(dim=1).clamp(min=0)
+    return torch.minimum(common, torch.minimum(_areas(boxes_a), _areas(boxes_b)))  # but for rounding it never is more
 
 
 def _areas(boxes: torch.Tensor) -> torch.Tensor:
     return boxes[:, 2:4].clamp(min=0).prod(dim=1)
-
-
-def _cut(polygon: torch.Tensor, start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
-    """The part of each convex polygon [k, n, 2] on the inner side of the line from `start` to `end` [k, 2].
-
-    Returns [k, n + 2, 2]: one vertex more at most, and one to spare, as rounding can make two sides that lie almost on
-    the line cross it twice. Unused places repeat the first vertex, which changes no area; nothing left is all zeros.
-    """
-    count, size = polygon.shape[:2]
-    inner = _cross((end - start)[:, None], polygon - start[:, None])  # [k, n], signed distance times length
-    following, inner_following = polygon.roll(-1, dims=1), inner.roll(-1, dims=1)
-    inside = inner >= 0
-    crosses = inside != (inner_following >= 0)
-    share = inner / torch.where(crosses, inner - inner_following, torch.ones_like(inner))
-    crossing = polygon + share[..., None] * (following - polygon)
-    # Each side gives its start, if that is inside, and its crossing, if it has one.
-    points = torch.stack([polygon, crossing], dim=2).reshape(count, 2 * size, 2)
-    used = torch.stack([inside, crosses], dim=2).reshape(count, 2 * size)
-    places = torch.where(used, used.cumsum(dim=1) - 1, size + 2).clamp(max=size + 2)
-    kept = points.new_zeros((count, size + 3, 2))
-    kept.scatter_(1, places[..., None].expand(-1, -1, 2), points)
-    free = torch.arange(size + 2, device=points.device) >= used.sum(dim=1, keepdim=True)
-    return torch.where(free[..., None], kept[:, :1], kept[:, : size + 2])
-
-
-def _cross(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def rotated_iou_pairs(
@@ -122,14 +103,34 @@ def rotated_iou(
     Returns:
         [n, m] in 0..1, in the dtype of `boxes_a`.
     """
-    out = boxes_a.new_zeros((len(boxes_a), len(boxes_b)))
-    # Most pairs are too far apart for their circumscribed circles to meet.
+    return _iou_above(boxes_a, boxes_b, over, 0.0)
+
+
+def _iou_above(
+    boxes_a: torch.Tensor, boxes_b: torch.Tensor, over: Literal["union", "first"], least: float
+) -> torch.Tensor:
+    """[n, m], right where it is more than `least`; 0 or more, and not more than `least`, elsewhere.
+
+    Most pairs are told by the upright boxes around the two, which have at least as much in common.
+    """
     a, b = _precise(boxes_a.detach()), _precise(boxes_b.detach())
-    apart = torch.linalg.vector_norm(a[:, None, :2] - b[None, :, :2], dim=2)
-    reach = torch.linalg.vector_norm(a[:, 2:4], dim=1)[:, None] + torch.linalg.vector_norm(b[:, 2:4], dim=1)
-    rows, columns = (2 * apart <= reach * (1 + 1e-5)).nonzero(as_tuple=True)
+    (low_a, high_a), (low_b, high_b) = _surroundings(a), _surroundings(b)
+    sides = [
+        (torch.minimum(high_a[:, None, axis], high_b[:, axis]) - torch.maximum(low_a[:, None, axis], low_b[:, axis]))
+        for axis in range(2)
+    ]
+    most = torch.minimum(sides[0].clamp(min=0) * sides[1].clamp(min=0), torch.minimum(_areas(a)[:, None], _areas(b)))
+    whole = _areas(a)[:, None] if over == "first" else _areas(a)[:, None] + _areas(b) - most
+    rows, columns = (most > least * whole * (1 - 1e-4)).nonzero(as_tuple=True)
+    out = boxes_a.new_zeros((len(boxes_a), len(boxes_b)))
     out[rows, columns] = rotated_iou_pairs(a[rows], b[columns], over).to(out.dtype)
     return out
+
+
+def _surroundings(boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The smallest and the largest x and y of each box, [n, 2] each."""
+    corners = box_corners(boxes)
+    return corners.amin(dim=1), corners.amax(dim=1)
 
 
 def rotated_nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
@@ -150,8 +151,8 @@ def rotated_nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float)
         alive = (~removed).nonzero()[:, 0]
         rows = alive[(alive >= first) & (alive < first + _ROWS_AT_ONCE)]
         columns = alive[alive >= first]
-        high = rotated_iou(ordered[rows.to(boxes.device)], ordered[columns.to(boxes.device)]) > iou_threshold
-        too_close = high.cpu()
+        some, others = ordered[rows.to(boxes.device)], ordered[columns.to(boxes.device)]
+        too_close = (_iou_above(some, others, "union", iou_threshold) > iou_threshold).cpu()
         dropped = torch.zeros(len(columns), dtype=torch.bool)
         for row in range(len(rows)):  # rows are the first columns
             if not dropped[row]:

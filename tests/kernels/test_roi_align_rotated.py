@@ -111,7 +111,7 @@ def test_portions_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> N
     features, rois = torch.randn(2, 3, 10, 14, dtype=torch.float64), torch.tensor(ROIS, dtype=torch.float64)
     whole = roi_align_rotated_forward(features, rois, SCALE, 3, 3, 0)
     gradient = roi_align_rotated_backward(whole, rois, SCALE, 3, 3, 2, 3, 10, 14, 0)
-    monkeypatch.setattr(roi_align_rotated, "_NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr(roi_align_rotated, "_TAPS_AT_ONCE", 1)
     torch.testing.assert_close(roi_align_rotated_forward(features, rois, SCALE, 3, 3, 0), whole)
     torch.testing.assert_close(roi_align_rotated_backward(whole, rois, SCALE, 3, 3, 2, 3, 10, 14, 0), gradient)
 
