@@ -18,7 +18,7 @@ __all__ = ["REPAIRS", "repair_when_imported"]
 
 
 def _ssd_head(module: ModuleType) -> None:
-    """`BaseDenseHead._predict_by_feat_single` reads `self.loss_cls`, which SSDHead alone does not have (mmdet 3.5.1)."""
+    """`BaseDenseHead._predict_by_feat_single` reads `self.loss_cls`, which SSDHead lacks (mmdet 3.5.1)."""
     if not hasattr(module.SSDHead, "loss_cls"):
         module.SSDHead.loss_cls = None
 
