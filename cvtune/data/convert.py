@@ -79,7 +79,7 @@ def convert(
         receipt.count_out(len(dataset.images), Counter(names[a.category_id] for a in dataset.annotations))
         receipt.check_sums()
         if not dry_run:
-            _keep_sources(receipt.files, target)
+            _keep_sources(receipt.files, target, name == to_format)
             written += writer.write(dataset, target, receipt)
         receipts.append(receipt)
     receipt = Receipt.merge(*receipts)
@@ -114,9 +114,11 @@ def _left_out(name: str, source: ReadSource, parts: Sequence[Dataset]) -> Receip
     return receipt
 
 
-def _keep_sources(sources: Sequence[Path], target: Path) -> None:
+def _keep_sources(sources: Sequence[Path], target: Path, same_format: bool) -> None:
     inside = {source.resolve() for source in sources}
-    if target.resolve() in inside or any(target.resolve() / "Annotations" in source.parents for source in inside):
+    # A format of many files is written over files of its own names, VOC below one folder alone.
+    folders = {target.resolve()} if same_format else {target.resolve() / "Annotations"}
+    if target.resolve() in inside or any(folders & set(source.parents) for source in inside):
         raise DataError(f"{target}: the output would replace the source; choose another folder with `-o`")
 
 

@@ -21,6 +21,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "coco": "cvtune.data.formats.coco",
         "voc": "cvtune.data.formats.voc",
+        "yolo": "cvtune.data.formats.yolo",
     }
 )
 """Format name -> the module that fulfils `Format`. To add a format is to add a line here, and the module."""

@@ -1,0 +1,99 @@
+"""The annotation files of a folder, for formats of many files: where they are, and which parts they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvtune.data.image_files import ImageFinder, image_folders
+from cvtune.errors import DataError, nearest
+
+__all__ = ["FileSet", "detected", "find_files", "finder_of", "image_of"]
+
+# Of a folder of many files not all are opened to tell what they are.
+LOOK_AT = 8
+# Folders of annotations lie this deep at most: Annotations/<collection>/<image>.
+DEEPEST = 3
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """`files` in order, below `root`; `subsets` are the folders right below it, where all files are in two or more."""
+
+    root: Path
+    files: tuple[Path, ...]
+    subsets: tuple[str, ...] = ()
+
+    def label(self, file: Path) -> str:
+        """The file's path below the root, as messages call it."""
+        return file.relative_to(self.root).as_posix()
+
+    def of_subset(self, subset: str | None) -> tuple[Path, ...]:
+        """The files of a subset; all where it is None.
+
+        Raises:
+            DataError: there is no such subset.
+        """
+        if subset is None:
+            return self.files
+        if subset not in self.subsets:
+            allowed = ", ".join(self.subsets) or "none"
+            raise DataError(f"{self.root}: no subset {subset!r}; allowed: {allowed}{nearest(subset, self.subsets)}")
+        return tuple(file for file in self.files if file.relative_to(self.root).parts[0] == subset)
+
+
+def find_files(path: Path, *suffixes: str) -> FileSet:
+    """The files with one of `suffixes`: `path` itself, those right in it, or else those up to three folders below."""
+    if path.is_file():
+        return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
+    pattern = ""
+    for _ in range(DEEPEST + 1):
+        pattern += "*" if not pattern else "/*"
+        files = tuple(sorted(file for file in path.glob(pattern) if file.suffix.lower() in suffixes and file.is_file()))
+        if files:
+            folders = tuple(dict.fromkeys(file.relative_to(path).parts[0] for file in files)) if "/" in pattern else ()
+            return FileSet(path, files, folders if len(folders) > 1 else ())
+    return FileSet(path, ())
+
+
+def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: str) -> str | None:
+    """Evidence that most files below `path` with one of `suffixes` are what `accept` takes, or None."""
+    files = find_files(path, *suffixes)
+    looked: Sequence[Path] = files.files[:: max(1, len(files.files) // LOOK_AT)][:LOOK_AT]
+    hits = sum(map(accept, looked))
+    if not hits or 2 * hits <= len(looked):
+        return None
+    first = files.label(files.files[0])
+    return f"{first} with {what}" if len(files.files) == 1 else f"{len(files.files)} files such as {first} with {what}"
+
+
+def finder_of(file: Path, images: Path | None) -> ImageFinder:
+    """Where the images of an annotation file are searched: in `images`, or around the file."""
+    return ImageFinder(image_folders(file, images))
+
+
+def image_of(finder: ImageFinder, name: str, file: Path, root: Path, stem: bool = False) -> tuple[Path | None, str]:
+    """(the image's path or None, what it is called).
+
+    It is called by its path below the folder it was found in, or below `root` where that is a folder of annotations
+    itself: images of one name in several folders stay apart.
+
+    Args:
+        finder: where to look.
+        name: as the annotation says it; slashes of either kind.
+        file: the annotation file.
+        root: the folder of the whole set.
+        stem: whether an image of the annotation file's own stem may stand in.
+    """
+    plain = name.replace("\\", "/")
+    found = finder.find(plain, any_suffix=True) if plain.strip() else None
+    if found is None and stem:
+        found = finder.find(file.stem, any_suffix=True)
+    if found is None:
+        parts = [part for part in plain.split("/") if part not in {"", ".", ".."} and not part.endswith(":")]
+        where = file.parent.relative_to(root) if file.parent.is_relative_to(root) else Path()
+        return None, (where / (parts[-1] if plain.startswith("/") or ":" in plain else Path(*parts))).as_posix()
+    path, folder = found
+    beside = file.parent != root and folder.is_relative_to(root) and folder == file.parent
+    return path, path.relative_to(root if beside else folder).as_posix()
