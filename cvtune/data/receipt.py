@@ -49,6 +49,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "mask-invalid": "The mask cannot be decoded.",
         "mask-lost": "The format written has no masks.",
         "mask-not-read": "The source has masks that are not read.",
+        "mask-missing-file": "The file that holds the object's mask was not found.",
         "mask-outlined": "The format written has no masks of pixels; the mask's outline was written.",
         "mask-missing": "The object has no mask and was left out, as asked by data.missing_masks.",
         "parts-bridged": "The format written has one polygon an object; the parts were joined by lines without width.",
@@ -101,6 +102,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "keypoints-lost": "Keypoints are not read.",
         "label-missing": "The image has no file of labels and was read as one without objects.",
         "object-doubled": "Objects of one image repeat the same class and coordinates; they were kept.",
+        "object-deleted": "The tool keeps the object in the file, marked as deleted.",
         "object-superseded": "Another annotation of the same image, or the tool's own mark, takes its place.",
         "part-missing": "A part that the set's own file names is not there.",
         "parts-lost": "Object parts are not read.",
@@ -109,6 +111,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "score-ignored": "The objects carry scores, as predictions do; the scores were kept as a field, not judged.",
         "split-made": "Validation or test images were taken out of the training data.",
         "text-encoding": "The file is not UTF-8; its encoding was guessed.",
+        "value-malformed": "A record is not of the form that the format asks for.",
         "value-repaired": "A field was malformed and was read for what it clearly means.",
     }
 )

@@ -22,6 +22,8 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "coco": "cvtune.data.formats.coco",
         "voc": "cvtune.data.formats.voc",
         "yolo": "cvtune.data.formats.yolo",
+        "labelme": "cvtune.data.formats.labelme",
+        "labelme3": "cvtune.data.formats.labelme3",
     }
 )
 """Format name -> the module that fulfils `Format`. To add a format is to add a line here, and the module."""

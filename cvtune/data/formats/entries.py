@@ -6,6 +6,7 @@ it checks, clips, counts and says on the receipt what happened.
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,19 +15,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from cvtune.data.coco import Annotation, Category, Dataset, Id, Image, Polygon, Segmentation
 from cvtune.data.geometry import mask_to_rle, rle_bbox_xywh, segmentation_area, segmentation_bbox_xywh
-from cvtune.data.images import image_header
+from cvtune.data.images import DAMAGED, image_header
 from cvtune.data.outlines import clip_polygon
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
-__all__ = ["Entry", "Patch", "Shape", "alphabetical", "assemble", "size_of_image"]
+__all__ = ["Entry", "Patch", "Shape", "alphabetical", "assemble", "decode_png", "no_area", "size_of_image"]
 
 # What rounding in a file leaves open: a box that sticks out by less is clipped without a word. In pixels; half of the
 # sixth decimal of a normalised coordinate, in an image 20,000 pixels wide.
 ROUNDING = 0.01
+MOST_PIXELS = 2**28
 Corners = tuple[float, float, float, float]
 
 
@@ -87,6 +90,29 @@ def size_of_image(path: Path) -> tuple[int, int]:
         DataError: it is no image.
     """
     return image_header(path).turned_size_wh
+
+
+def no_area(kind: str) -> tuple[str, str]:
+    """The fault of a shape that is a point or a line."""
+    return "shape-without-area", f"it is a {kind}"
+
+
+def decode_png(content: bytes) -> NDArray[np.bool_] | str:
+    """A mask in an image file, bool [h, w], what is not zero (of any channel but alpha, or of alpha alone) is inside.
+
+    Returns what is wrong, in words, where it cannot be decoded.
+    """
+    try:
+        with Pillow.open(io.BytesIO(content)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                return f"{image.width} x {image.height} pixels are too many"
+            pixels = np.asarray(image)
+    except (*DAMAGED, Pillow.DecompressionBombError) as error:
+        return f"the mask cannot be decoded: {' '.join(str(error).split())}"
+    if pixels.ndim == 3:
+        colours = pixels[..., :-1] if pixels.shape[2] in {2, 4} else pixels
+        pixels = np.asarray(colours.any(axis=2)) if colours.any() else pixels[..., -1]
+    return pixels != 0 if pixels.ndim == 2 else f"the mask has {pixels.ndim} dimensions"
 
 
 def assemble(
@@ -184,11 +210,11 @@ def _annotation(
     shape: Shape, image: Image, ids: Mapping[str, Id], annotation_id: int, receipt: Receipt
 ) -> Annotation | None:
     """The shape as an annotation, or None and a drop."""
+    if shape.fault is not None:
+        receipt.drop(shape.fault[0], shape.where, shape.fault[1], shape.name or None)
+        return None
     if not shape.name:
         receipt.drop("class-missing", shape.where, "no class")
-        return None
-    if shape.fault is not None:
-        receipt.drop(shape.fault[0], shape.where, shape.fault[1], shape.name)
         return None
     for code, detail in shape.repairs:
         receipt.repair(code, shape.where, detail, shape.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
 
-__all__ = ["FileSet", "detected", "find_files", "finder_of", "image_of"]
+__all__ = ["FileSet", "Finders", "detected", "find_files"]
 
 # Of a folder of many files not all are opened to tell what they are.
 LOOK_AT = 8
@@ -68,32 +68,49 @@ def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: s
     return f"{first} with {what}" if len(files.files) == 1 else f"{len(files.files)} files such as {first} with {what}"
 
 
-def finder_of(file: Path, images: Path | None) -> ImageFinder:
-    """Where the images of an annotation file are searched: in `images`, or around the file."""
-    return ImageFinder(image_folders(file, images))
+class Finders:
+    """Finds the images that annotation files name: in `images`, or around each file; every folder is listed once."""
 
+    def __init__(self, root: Path, images: Path | None, beside: Sequence[str] = ()) -> None:
+        """Search for files of the set below `root`; `beside` are more folders of images, relative to it."""
+        self._root = root
+        self._images = images
+        self._more = [root / name for name in beside] if images is None else []
+        self._finders: dict[Path, ImageFinder] = {}
 
-def image_of(finder: ImageFinder, name: str, file: Path, root: Path, stem: bool = False) -> tuple[Path | None, str]:
-    """(the image's path or None, what it is called).
+    def find(self, name: str, file: Path, stem: bool = False) -> tuple[Path | None, str]:
+        """(the image's path or None, what it is called).
 
-    It is called by its path below the folder it was found in, or below `root` where that is a folder of annotations
-    itself: images of one name in several folders stay apart.
+        It is called by its path below the folder it was found in, or below the root of the set where that is the
+        annotation's own folder: images of one name in several folders stay apart.
 
-    Args:
-        finder: where to look.
-        name: as the annotation says it; slashes of either kind.
-        file: the annotation file.
-        root: the folder of the whole set.
-        stem: whether an image of the annotation file's own stem may stand in.
-    """
-    plain = name.replace("\\", "/")
-    found = finder.find(plain, any_suffix=True) if plain.strip() else None
-    if found is None and stem:
-        found = finder.find(file.stem, any_suffix=True)
-    if found is None:
+        Args:
+            name: as the annotation says it; slashes of either kind.
+            file: the annotation file.
+            stem: whether an image of the annotation file's own stem may stand in.
+
+        Raises:
+            DataError: `images` is no folder.
+        """
+        if file.parent not in self._finders:
+            # The stem is not the file's own: only folders, not names, make a difference here.
+            folders = image_folders(file.parent / "annotations.x", self._images)
+            self._finders[file.parent] = ImageFinder([*folders, *self._more])
+        finder = self._finders[file.parent]
+        plain = name.replace("\\", "/").replace("\0", "")
         parts = [part for part in plain.split("/") if part not in {"", ".", ".."} and not part.endswith(":")]
-        where = file.parent.relative_to(root) if file.parent.is_relative_to(root) else Path()
-        return None, (where / (parts[-1] if plain.startswith("/") or ":" in plain else Path(*parts))).as_posix()
-    path, folder = found
-    beside = file.parent != root and folder.is_relative_to(root) and folder == file.parent
-    return path, path.relative_to(root if beside else folder).as_posix()
+        below = file.parent.relative_to(self._root) if file.parent.is_relative_to(self._root) else Path()
+        if below.parts and parts:
+            for folder in finder.folders:
+                path = folder / below / parts[-1]
+                if path.is_file():
+                    return path, path.relative_to(folder).as_posix()
+        found = finder.find("/".join(parts), any_suffix=True) if parts else None
+        if found is None and stem:
+            found = finder.find(file.stem, any_suffix=True)
+        if found is None:
+            outside = plain.startswith("/") or plain[1:2] == ":"
+            rest = Path(parts[-1]) if parts and outside else Path(*parts)
+            return None, (below / (rest if parts else file.stem)).as_posix()
+        path, folder = found
+        return path, path.relative_to(self._root if folder == file.parent else folder).as_posix()
