@@ -24,6 +24,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "yolo": "cvtune.data.formats.yolo",
         "labelme": "cvtune.data.formats.labelme",
         "labelme3": "cvtune.data.formats.labelme3",
+        "cvat": "cvtune.data.formats.cvat",
     }
 )
 """Format name -> the module that fulfils `Format`. To add a format is to add a line here, and the module."""

@@ -24,11 +24,22 @@ from cvtune.data.outlines import clip_polygon
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
-__all__ = ["Entry", "Patch", "Shape", "alphabetical", "assemble", "decode_png", "no_area", "size_of_image"]
+__all__ = [
+    "MOST_PIXELS",
+    "Entry",
+    "Patch",
+    "Shape",
+    "alphabetical",
+    "assemble",
+    "decode_png",
+    "no_area",
+    "size_of_image",
+]
 
 # What rounding in a file leaves open: a box that sticks out by less is clipped without a word. In pixels; half of the
 # sixth decimal of a normalised coordinate, in an image 20,000 pixels wide.
 ROUNDING = 0.01
+# Larger masks than any image: 16,384 x 16,384.
 MOST_PIXELS = 2**28
 Corners = tuple[float, float, float, float]
 
