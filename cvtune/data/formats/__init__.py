@@ -25,6 +25,8 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "labelme": "cvtune.data.formats.labelme",
         "labelme3": "cvtune.data.formats.labelme3",
         "cvat": "cvtune.data.formats.cvat",
+        "via": "cvtune.data.formats.via",
+        "createml": "cvtune.data.formats.createml",
     }
 )
 """Format name -> the module that fulfils `Format`. To add a format is to add a line here, and the module."""
