@@ -27,6 +27,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "cvat": "cvtune.data.formats.cvat",
         "via": "cvtune.data.formats.via",
         "createml": "cvtune.data.formats.createml",
+        "label_studio": "cvtune.data.formats.label_studio",
     }
 )
 """Format name -> the module that fulfils `Format`. To add a format is to add a line here, and the module."""
