@@ -167,7 +167,7 @@ def _names(values: Mapping[str, Any], config: Path) -> dict[int, str] | None:
         for key, name in names.items():
             index = number(key)
             if not (index >= 0 and index.is_integer()) or isinstance(name, list | dict) or name is None:
-                raise DataError(f"{config}: names: must be a list, or a name for each number; got {key}: {name}")
+                raise DataError(f"{config}: names: must be a list, or a name for each number; got {key!r}: {name!r}")
             found[int(index)] = str(name)
         return found
     return None
