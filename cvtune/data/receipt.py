@@ -30,6 +30,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "box-outside": "The box lies wholly outside its image.",
         "box-clipped": "The box stuck out of its image and was clipped.",
         "box-grown": "The box was narrower than one pixel and was grown to one.",
+        "box-replaced": "The format takes the box of an object with a mask from the mask; the stated box differed.",
         "box-rounded": "Box coordinates were rounded to whole pixels.",
         "box-from-mask": "The box was missing and was taken from the mask.",
         "rotation-as-polygon": "A rotated box became a polygon of its four corners, with the upright box around it.",

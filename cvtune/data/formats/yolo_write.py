@@ -12,6 +12,7 @@ from cvtune.data.coco import Annotation, Category, Dataset, Image
 from cvtune.data.formats.writing import (
     Losses,
     names_of,
+    note_boxes,
     note_categories,
     objects_of,
     one_polygon,
@@ -63,6 +64,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
         write_text(target, "".join(rows))
         files.append(target)
     losses.say()
+    note_boxes(dataset, str(path), receipt)
     note_categories(dataset, str(path), receipt, order)
     receipt.note("images-not-written", str(folder / "images"), f"put the {len(listed):,} images there")
     record = {
