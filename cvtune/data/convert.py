@@ -79,10 +79,14 @@ def convert(
         receipt.count_out(len(dataset.images), Counter(names[a.category_id] for a in dataset.annotations))
         receipt.check_sums()
         if not dry_run:
-            _keep_sources(receipt.files, target)
+            _keep_sources(receipt.files, target, name == to_format)
             written += writer.write(dataset, target, receipt)
         receipts.append(receipt)
     receipt = Receipt.merge(*receipts)
+    # A format may tie the folders of several parts together by a file above them.
+    write_index = getattr(writer, "write_index", None)
+    if not dry_run and write_index is not None and len(parts) > 1:
+        written.append(write_index(dst, [part for part in parts if part], read[0][0]))
     if not dry_run:
         write_json(dst / "receipt.json", _record(receipt, name, evidence, to_format, src, written, dst))
     return receipt
@@ -114,9 +118,11 @@ def _left_out(name: str, source: ReadSource, parts: Sequence[Dataset]) -> Receip
     return receipt
 
 
-def _keep_sources(sources: Sequence[Path], target: Path) -> None:
+def _keep_sources(sources: Sequence[Path], target: Path, same_format: bool) -> None:
     inside = {source.resolve() for source in sources}
-    if target.resolve() in inside or any(target.resolve() / "Annotations" in source.parents for source in inside):
+    # A format of many files is written over files of its own names, VOC below one folder alone.
+    folders = {target.resolve()} if same_format else {target.resolve() / "Annotations"}
+    if target.resolve() in inside or any(folders & set(source.parents) for source in inside):
         raise DataError(f"{target}: the output would replace the source; choose another folder with `-o`")
 
 

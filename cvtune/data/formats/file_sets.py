@@ -1,0 +1,144 @@
+"""The annotation files of a folder, for formats of many files: where they are, and which parts they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cvtune.data.formats.texts import json_top
+from cvtune.data.image_files import ImageFinder, image_folders
+from cvtune.errors import DataError, nearest
+
+__all__ = ["FileSet", "Finders", "detected", "find_files"]
+
+# Of a folder of many files not all are opened to tell what they are.
+LOOK_AT = 8
+# Folders of annotations lie this deep at most: Annotations/<collection>/<image>.
+DEEPEST = 3
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """`files` in order, below `root`; `subsets` are the folders right below it, where all files are in two or more."""
+
+    root: Path
+    files: tuple[Path, ...]
+    subsets: tuple[str, ...] = ()
+
+    def label(self, file: Path) -> str:
+        """The file's path below the root, as messages call it."""
+        return file.relative_to(self.root).as_posix()
+
+    def of_subset(self, subset: str | None) -> tuple[Path, ...]:
+        """The files of a subset; all where it is None.
+
+        Raises:
+            DataError: there is no such subset.
+        """
+        if subset is None:
+            return self.files
+        if subset not in self.subsets:
+            allowed = ", ".join(self.subsets) or "none"
+            raise DataError(f"{self.root}: no subset {subset!r}; allowed: {allowed}{nearest(subset, self.subsets)}")
+        return tuple(file for file in self.files if file.relative_to(self.root).parts[0] == subset)
+
+
+def find_files(path: Path, *suffixes: str) -> FileSet:
+    """The files with one of `suffixes`: `path` itself, those right in it, or else those up to three folders below."""
+    if path.is_file():
+        return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
+    pattern = ""
+    for _ in range(DEEPEST + 1):
+        pattern += "*" if not pattern else "/*"
+        found = sorted(file for file in path.glob(pattern) if file.suffix.lower() in suffixes and file.is_file())
+        files = tuple(file for file in found if not _is_receipt(file))
+        if files:
+            folders = tuple(dict.fromkeys(file.relative_to(path).parts[0] for file in files)) if "/" in pattern else ()
+            return FileSet(path, files, folders if len(folders) > 1 else ())
+    return FileSet(path, ())
+
+
+def _is_receipt(file: Path) -> bool:
+    """Whether a file is what `cvtune convert` leaves beside its output; an image may be called receipt too."""
+    if file.name != "receipt.json":
+        return False
+    top = json_top(file)
+    return top is not None and {"from", "to", "counts", "outputs"} <= set(top.keys)
+
+
+def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: str) -> str | None:
+    """Evidence that most files below `path` with one of `suffixes` are what `accept` takes, or None."""
+    files = find_files(path, *suffixes)
+    looked: Sequence[Path] = files.files[:: max(1, len(files.files) // LOOK_AT)][:LOOK_AT]
+    hits = sum(map(accept, looked))
+    if not hits or 2 * hits <= len(looked):
+        return None
+    first = files.label(files.files[0])
+    return f"{first} with {what}" if len(files.files) == 1 else f"{len(files.files)} files such as {first} with {what}"
+
+
+class Finders:
+    """Finds the images that annotation files name: in `images`, or around each file; every folder is listed once."""
+
+    def __init__(self, root: Path, images: Path | None, names: Iterable[str] = (), beside: Sequence[str] = ()) -> None:
+        """Search for files of the set below `root`.
+
+        Args:
+            root: the folder of the set.
+            images: where the images are, or None to search around the annotations.
+            names: what all annotations call their images: of names that several folders share, only the image in the
+                right folder counts.
+            beside: more folders of images, relative to `root`.
+        """
+        self._root = root
+        parents: dict[str, set[str]] = {}
+        for name in names:
+            *above, base = name.replace("\\", "/").lower().split("/")
+            parents.setdefault(PurePosixPath(base).stem, set()).add("/".join(above))
+        self._shared = {stem for stem, folders in parents.items() if len(folders) > 1}
+        self._images = images
+        self._more = [root / name for name in beside] if images is None else []
+        self._finders: dict[Path, ImageFinder] = {}
+
+    def find(self, name: str, file: Path, stem: bool = False) -> tuple[Path | None, str]:
+        """(the image's path or None, what it is called).
+
+        It is called by its path below the folder it was found in, or below the root of the set where that is the
+        annotation's own folder: images of one name in several folders stay apart.
+
+        Args:
+            name: as the annotation says it; slashes of either kind.
+            file: the annotation file.
+            stem: whether an image of the annotation file's own stem may stand in.
+
+        Raises:
+            DataError: `images` is no folder.
+        """
+        if file.parent not in self._finders:
+            # The stem is not the file's own: only folders, not names, make a difference here.
+            folders = image_folders(file.parent / "annotations.x", self._images)
+            self._finders[file.parent] = ImageFinder([*folders, *self._more])
+        finder = self._finders[file.parent]
+        plain = name.replace("\\", "/").replace("\0", "")
+        parts = [part for part in plain.split("/") if part not in {"", ".", ".."} and not part.endswith(":")]
+        below = file.parent.relative_to(self._root) if file.parent.is_relative_to(self._root) else Path()
+        if below.parts and parts:
+            for folder in finder.folders:
+                path = folder / below / parts[-1]
+                if path.is_file():
+                    return path, path.relative_to(folder).as_posix()
+        found = finder.find("/".join(parts), any_suffix=True) if parts else None
+        if found is None and stem:
+            found = finder.find(file.stem, any_suffix=True)
+        if found is not None and found[0].stem.lower() in self._shared:
+            above = found[0].parent.parts
+            full = tuple(parts[:-1]) or below.parts
+            if full and above[-len(full) :] not in {full, below.parts}:
+                found = None
+        if found is None:
+            outside = plain.startswith("/") or plain[1:2] == ":"
+            rest = Path(parts[-1]) if parts and outside else Path(*parts)
+            return None, (below / (rest if parts else file.stem)).as_posix()
+        path, folder = found
+        return path, path.relative_to(self._root if folder == file.parent else folder).as_posix()

@@ -1,0 +1,339 @@
+"""Where a YOLO set keeps names, images and labels: Ultralytics' data.yaml, darknet's .data file, or plain folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from cvtune.data.formats.texts import number, read_lines, read_text
+from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
+from cvtune.errors import DataError
+
+__all__ = ["PARTS", "YoloItem", "YoloLayout", "find_yolo", "label_files", "yolo_config"]
+
+PARTS = ("train", "val", "valid", "test", "minival")
+NAME_FILES = ("classes.txt", "obj.names", "predefined_classes.txt", "classes.names")
+# Text files beside labels that are none.
+OTHER_TEXTS = frozenset({*NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt", "notes.txt"})
+
+
+@dataclass(frozen=True, slots=True)
+class YoloItem:
+    """One image: its file or None, what it is called, and its file of labels or None."""
+
+    image: Path | None
+    name: str
+    labels: Path | None
+
+
+@dataclass(frozen=True)
+class YoloLayout:
+    """A set: `names` by class index (None: no file says them), `parts` by name ("" where there are none).
+
+    `missing` says which parts were not found and where they were searched.
+    """
+
+    root: Path
+    names: Mapping[int, str] | None
+    parts: Mapping[str, tuple[YoloItem, ...]]
+    files: tuple[Path, ...] = ()
+    keypoints: bool = False
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+def yolo_config(path: Path) -> Path | None:
+    """The file that describes a set: data.yaml, a .data file or a list of names; None where there is none.
+
+    Raises:
+        DataError: several YAML files describe one.
+    """
+    if path.is_file():
+        suffix, name = path.suffix.lower(), path.name.lower()
+        if suffix in {".yaml", ".yml"}:
+            return path if _is_data_yaml(path) else None
+        return path if suffix in {".data", ".names"} or name in NAME_FILES else None
+    yamls = [file for file in sorted((*path.glob("*.yaml"), *path.glob("*.yml"))) if _is_data_yaml(file)]
+    if len(yamls) > 1:
+        usual = [file for file in yamls if file.name in {"data.yaml", "dataset.yaml"}]
+        if len(usual) != 1:
+            raise DataError(f"{path}: several files describe a YOLO set: {', '.join(f.name for f in yamls)}; name one")
+        return usual[0]
+    data = sorted(path.glob("*.data"))
+    names = [path / folder / name for folder in (".", "labels") for name in NAME_FILES]
+    return next(iter([*yamls, *data, *(file for file in names if file.is_file())]), None)
+
+
+def find_yolo(path: Path, images: Path | None) -> YoloLayout:
+    """Find what belongs to a set.
+
+    Args:
+        path: the describing file, or the folder.
+        images: where the images are, if not where the set says.
+
+    Raises:
+        DataError: the describing file is malformed, or `images` is no folder.
+    """
+    if images is not None and not images.is_dir():
+        raise DataError(f"{images}: no such folder of images; correct `images`")
+    # A data.yaml that is broken is an error, not a set without one.
+    stated = path / "data.yaml" if path.is_dir() else path
+    given = stated.is_file() and stated.suffix.lower() in {".yaml", ".yml"}
+    config = stated if given else yolo_config(path)
+    suffix = config.suffix.lower() if config else ""
+    if config is not None and suffix in {".yaml", ".yml"}:
+        return _ultralytics(config, images)
+    if config is not None and suffix == ".data":
+        return _darknet(config, images)
+    folder = path if path.is_dir() else path.parent
+    if folder.name == "labels" and (folder.parent / "images").is_dir():
+        folder = folder.parent
+    names = None if config is None else _listed_names(config)
+    return YoloLayout(folder, names, {"": _plain(folder, images)}, (config,) if config else ())
+
+
+def label_files(folder: Path) -> Iterator[Path]:
+    """The files of labels below a folder, in order."""
+    for file in sorted(folder.rglob("*.txt")):
+        if file.name.lower() not in OTHER_TEXTS and not file.name.startswith("."):
+            yield file
+
+
+def _is_data_yaml(path: Path) -> bool:
+    try:
+        values = _yaml(path)
+    except DataError:
+        return False
+    return isinstance(values, dict) and ("names" in values or "nc" in values) and any(p in values for p in PARTS)
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        message = " ".join(str(error).split())
+        raise DataError(f"{path}: not valid YAML: {message}; mend the file") from error
+
+
+def _ultralytics(config: Path, images: Path | None) -> YoloLayout:
+    values = _yaml(config)
+    if not isinstance(values, dict):
+        raise DataError(f"{config}: must hold keys such as names and train, got {type(values).__name__}")
+    here = config.parent
+    stated = values.get("path")
+    said = PurePosixPath(str(stated).replace("\\", "/")) if stated else PurePosixPath(".")
+    # A relative path is meant from the tool's own folder of data sets, which is not known here.
+    bases = [here / said, here, here / said.name, here.parent / said.name]
+    parts: dict[str, tuple[YoloItem, ...]] = {}
+    missing: dict[str, str] = {}
+    files = [config]
+    places: dict[Any, str] = {}
+    for part in PARTS:
+        entry = values.get(part)
+        entries = [text for text in (entry if isinstance(entry, list) else [entry]) if isinstance(text, str) and text]
+        if not entries:
+            continue
+        if tuple(entries) in places:  # a set without one of its own names the training images for validation
+            continue
+        places[tuple(entries)] = part
+        items: list[YoloItem] = []
+        for text in entries:
+            place = _resolve(text, bases)
+            if place is None and images is not None:
+                place = images
+            if place is None and _labels_place(text, bases) is None:
+                missing[part] = f"{text} was not found in {', '.join(map(str, dict.fromkeys(bases[:2])))}"
+                continue
+            if place is not None and place.is_file():
+                files.append(place)
+                items += _listed(place, [place.parent, *bases], images)
+            else:
+                items += _in_folder(place, _labels_place(text, bases), images)
+        if items or part not in missing:
+            parts[part] = tuple(_apart(items, bases))
+    return YoloLayout(here, _names(values, config), parts, tuple(files), values.get("kpt_shape") is not None, missing)
+
+
+def _names(values: Mapping[str, Any], config: Path) -> dict[int, str] | None:
+    names = values.get("names")
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if isinstance(names, dict) and names:
+        found: dict[int, str] = {}
+        for key, name in names.items():
+            index = number(key)
+            if not (index >= 0 and index.is_integer()) or isinstance(name, list | dict) or name is None:
+                raise DataError(f"{config}: names: must be a list, or a name for each number; got {key!r}: {name!r}")
+            found[int(index)] = str(name)
+        return found
+    return None
+
+
+def _darknet(config: Path, images: Path | None) -> YoloLayout:
+    values: dict[str, str] = {}
+    for line in read_lines(config):
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            values[key.strip().lower()] = value.strip()
+    bases = [config.parent]
+    names = _resolve(values.get("names", ""), bases)
+    if names is None or not names.is_file():
+        names = next((file for name in NAME_FILES if (file := config.parent / name).is_file()), None)
+    files = [config, *([names] if names else [])]
+    parts: dict[str, tuple[YoloItem, ...]] = {}
+    missing: dict[str, str] = {}
+    for part, text in values.items():
+        if part in {"classes", "names", "backup", "eval", "results"}:
+            continue
+        place = _resolve(text, bases)
+        if place is None:
+            missing[part] = f"{text} was not found in {config.parent}"
+        elif place.is_file():
+            files.append(place)
+            parts[part] = tuple(_listed(place, bases, images))
+        else:
+            parts[part] = tuple(_in_folder(place, place, images))
+    if not parts:
+        raise DataError(f"{config}: names no list of images that is there; expected a line such as train = train.txt")
+    return YoloLayout(config.parent, _listed_names(names) if names else None, parts, tuple(files), False, missing)
+
+
+def _listed_names(file: Path) -> dict[int, str]:
+    lines = read_lines(file)
+    while lines and not lines[-1]:
+        lines.pop()
+    return dict(enumerate(lines))
+
+
+def _plain(folder: Path, images: Path | None) -> tuple[YoloItem, ...]:
+    """Images and labels in one folder, or in `images` and `labels`."""
+    labels = folder / "labels" if (folder / "labels").is_dir() else folder
+    where = images or (folder / "images" if (folder / "images").is_dir() else folder)
+    return tuple(_in_folder(where, labels, images))
+
+
+def _in_folder(place: Path | None, labels: Path | None, images: Path | None) -> list[YoloItem]:
+    """The images of a folder, each with its labels, and labels of which the image is missing."""
+    found = _images_in(place) if place is not None and place.is_dir() else []
+    items: list[YoloItem] = []
+    used: set[Path] = set()
+    taken = set(found)
+    # With one folder of images for several parts, the labels say which images are a part's.
+    lent = place is not None and place == images and labels is not None
+    for image in found:
+        name = image.relative_to(place) if place is not None else Path(image.name)
+        own = _first([*([labels / name.with_suffix(".txt")] if labels else []), *_beside(image)])
+        if lent and own is None:
+            continue
+        used.update([own] if own else [])
+        items.append(YoloItem(image, name.as_posix(), own))
+    if labels is not None and labels.is_dir():
+        finder = ImageFinder([folder for folder in (images, place) if folder is not None])
+        for file in label_files(labels):
+            if file in used:
+                continue
+            key = file.relative_to(labels).with_suffix("")
+            # The finder goes by the base name alone too, which may be another folder's image.
+            hit = finder.find(key.as_posix(), any_suffix=True) if len(key.parts) == 1 else None
+            if hit is not None and hit[0] in taken and not lent:
+                hit = None
+            items.append(YoloItem(hit[0] if hit else None, hit[0].name if hit else key.as_posix(), file))
+    return items
+
+
+def _listed(file: Path, bases: Iterable[Path], images: Path | None) -> list[YoloItem]:
+    """The images of a list file."""
+    finder = ImageFinder([images] if images is not None else [base / "images" for base in bases])
+    items: list[YoloItem] = []
+    for line in dict.fromkeys(read_lines(file)):
+        text = line.split("#")[0].strip() if line.startswith("#") else line
+        if not text:
+            continue
+        stated = PurePosixPath(text.replace("\\", "/"))
+        name = _after_images(stated)
+        image = _resolve(text, bases)
+        if image is None or not image.is_file():
+            hit = finder.find(name)
+            image = hit[0] if hit and (len(PurePosixPath(name).parts) == 1 or hit[0].match(name)) else None
+        # Where the image is missing or lies elsewhere, its labels may still be where the list says.
+        stated_at = (place for base in bases for way in _ways(text, base) for place in _beside(way))
+        items.append(YoloItem(image, name, _first(chain(_beside(image) if image else (), stated_at))))
+    return items
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+
+
+def _beside(image: Path) -> list[Path]:
+    """Where an image's labels may be: the last folder `images` of its path replaced by `labels`, else beside it."""
+    parts = list(image.with_suffix(".txt").parts)
+    for i in range(len(parts) - 2, -1, -1):
+        if parts[i] == "images":
+            return [Path(*parts[:i], "labels", *parts[i + 1 :]), image.with_suffix(".txt")]
+    return [image.with_suffix(".txt"), image.parent / "labels" / f"{image.stem}.txt"]
+
+
+def _labels_place(text: str, bases: Iterable[Path]) -> Path | None:
+    """The folder of labels that belongs to a folder of images, be that there or not."""
+    for base in bases:
+        for way in _ways(text, base):
+            labels = _beside(way / "x")[0].parent
+            if labels.is_dir() and labels != way:
+                return labels
+    return None
+
+
+def _resolve(text: str, bases: Iterable[Path]) -> Path | None:
+    """The file or folder that a set names, from any of the places that its paths may be relative to."""
+    if not text or "\0" in text:
+        return None
+    return _first(way for base in bases for way in _ways(text, base))
+
+
+def _ways(text: str, base: Path) -> list[Path]:
+    """What a path in a set may mean: as it stands, without leading `..` (Roboflow), or without its leading folders
+    (darknet's `data/`, or another machine's), last."""
+    plain = text.replace("\\", "/")
+    parts = [part for part in plain.split("/") if part not in {"", ".", ".."} and not part.endswith(":")]
+    ways = [base / plain] + [base.joinpath(*parts[i:]) for i in range(min(len(parts), 12))]
+    # A lone base name among many folders could be anything.
+    return ways[: max(2, len(ways) - 1)] if len(parts) > 2 else ways
+
+
+def _first(paths: Iterable[Path]) -> Path | None:
+    for path in paths:
+        try:
+            if path.exists():
+                return path
+        except (OSError, ValueError):  # a name too long, or with a null byte
+            continue
+    return None
+
+
+def _after_images(path: PurePosixPath) -> str:
+    """What follows the last folder `images` of a path, or darknet's `obj_train_data`; else the path below `..`."""
+    parts = [part for part in path.parts if part not in {"..", "/"} and not part.endswith(":")]
+    for i in range(len(parts) - 2, -1, -1):
+        if parts[i] == "images" or (parts[i].startswith("obj_") and parts[i].endswith("_data")):
+            return "/".join(parts[i + 1 :])
+    return parts[-1] if path.is_absolute() and parts else "/".join(parts)
+
+
+def _apart(items: list[YoloItem], bases: list[Path]) -> Iterator[YoloItem]:
+    """The items, those that share a name called by their path below the set."""
+    counts: dict[str, int] = {}
+    for item in items:
+        counts[item.name] = counts.get(item.name, 0) + 1
+    for item in items:
+        if counts[item.name] > 1 and item.image is not None:
+            base = next((base for base in bases if item.image.is_relative_to(base)), None)
+            name = os.path.relpath(item.image, base) if base else str(item.image)
+            yield YoloItem(item.image, Path(name).as_posix(), item.labels)
+        else:
+            yield item

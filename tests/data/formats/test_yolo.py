@@ -1,0 +1,244 @@
+"""YOLO: layouts, rows, what cannot be held, round trips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from cvtune.data.coco import Annotation, Category, Dataset, Image
+from cvtune.data.formats import ReadSource, detect_format, yolo
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError
+
+ROW = "1 0.5 0.5 0.2 0.4\n"
+AB = "names: [a, b]\n"
+BOTH = {"images/x.jpg": 0, "labels/x.txt": ROW}
+UTF16 = b"\xff\xfe" + f"{AB}train: images\n".encode("utf-16-le")
+
+
+@pytest.mark.parametrize(
+    ("content", "at"),
+    [
+        ({"data.yaml": AB + "train: images/train\n", "images/train/x.jpg": 0, "labels/train/x.txt": ROW}, ""),
+        # Roboflow: relative to a folder that does not exist.
+        ({"data.yaml": AB + "train: ../train/images\n", "train/images/x.jpg": 0, "train/labels/x.txt": ROW}, ""),
+        ({"data.yaml": "names: {0: a, 1: b}\npath: .\ntrain: images\n", **BOTH}, ""),
+        # `path` of another machine, or of the tool's own folder.
+        ({"d.yaml": AB + "path: /no/set\ntrain: images\n", **BOTH}, ""),
+        ({"d.yaml": AB + "path: set\ntrain: images\n", "set/images/x.jpg": 0, "set/labels/x.txt": ROW}, ""),
+        ({"d.yaml": AB + "train: t.txt\n", "t.txt": "./images/x.jpg\n", **BOTH}, ""),
+        ({"d.yaml": AB + "train: [t.txt]\n", "t.txt": "images\\x.jpg\r\n", **BOTH}, ""),
+        ({"d.yaml": AB + "train: images\n", **BOTH}, "d.yaml"),
+        ({"obj.data": "classes = 2\ntrain = data/train.txt\nnames = data/obj.names\n", "obj.names": "a\nb\n",
+          "train.txt": "data/obj_train_data/x.jpg", "obj_train_data/x.jpg": 0, "obj_train_data/x.txt": ROW}, ""),
+        ({"classes.txt": "a\nb", "x.jpg": 0, "x.txt": ROW}, ""),
+        ({"classes.txt": "a\r\nb\r\n", **BOTH}, ""),
+        ({"labels/classes.txt": "a\nb", **BOTH}, ""),
+        ({"classes.txt": "a\nb", "x.jpg": 0, "x.txt": ROW}, "classes.txt"),
+        ({"data.yaml": UTF16, **BOTH}, ""),
+        ({"data.yaml": AB + "train: images\n", "images/x.jpg": 0, "labels/x.txt": b"\xef\xbb\xbf" + ROW.encode()}, ""),
+    ],
+)  # fmt: skip
+def test_layouts(tmp_path: Path, read: Any, files: Any, content: dict[str, Any], at: str) -> None:
+    files(tmp_path, {name: (100, 50) if value == 0 else value for name, value in content.items()})
+    path = tmp_path / at
+    assert detect_format(path)[0] == "yolo"
+    dataset, receipt = read("yolo", path)
+    [image], [annotation] = dataset.images, dataset.annotations
+    assert (image.file_name, image.width, image.height) == ("x.jpg", 100, 50)
+    assert image.path is not None
+    assert dataset.categories == (Category(0, "a"), Category(1, "b"))
+    assert annotation.category_id == 1
+    assert annotation.bbox_xywh == pytest.approx((40, 15, 20, 20))
+    assert annotation.segmentation is None
+    assert [event for event in receipt.events if event.code != "text-encoding"] == []
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "code"),
+    [
+        ("9 0.5 0.5 0.2 0.4", "drop", "class-unknown"),
+        ("-1 0.5 0.5 0.2 0.4", "drop", "class-unknown"),
+        ("a 0.5 0.5 0.2 0.4", "drop", "row-malformed"),
+        ("1", "drop", "row-malformed"),
+        ("1 0.5 0.5 0.2", "drop", "row-malformed"),
+        ("1 0.5 nan 0.2 0.4", "drop", "box-not-numeric"),
+        ("1 0.5 x 0.2 0.4", "drop", "box-not-numeric"),
+        ("1 0.5 1e300 0.2 0.4", "drop", "box-not-numeric"),
+        ("1 0.5 0.5 -0.2 0.4", "drop", "box-inverted"),
+        ("1 0.5 0.5 0 0.4", "drop", "box-zero-area"),
+        ("1 1.5 0.5 0.2 0.4", "drop", "box-outside"),
+        ("1 0.95 0.5 0.2 0.4", "repair", "box-clipped"),
+        ("1 0.1 0.1 0.1 inf 0.2 0.2", "drop", "mask-degenerate"),
+        ("1 0.5 0.5 1.5 0.5 0.5 0.9", "repair", "mask-clipped"),
+        ("1 1.5 0.5 1.6 0.5 1.5 0.9", "drop", "box-outside"),
+        ("1 0.1 0.1 0.9 0.9 0.5 0.5", None, ""),
+        ("1 0.1 0.1 0.9 0.1 0.5 0.5 0.7", "note", "score-ignored"),
+        ("1.0 0.5 0.5 0.2 0.3 0.9", "note", "score-ignored"),
+        ("1 0.5 0.5 1.0000005 0.4", None, ""),
+    ],
+)  # fmt: skip
+def test_rows(tmp_path: Path, read: Any, files: Any, codes: Any, row: str, kind: str | None, code: str) -> None:
+    files(tmp_path, {"classes.txt": "a\nb", "x.jpg": (100, 50), "x.txt": f"{ROW}\n{row}\n"})
+    dataset, receipt = read("yolo", tmp_path)
+    assert [code] == codes(receipt, kind) if kind else receipt.events == []
+    assert len(dataset.annotations) == (1 if kind == "drop" else 2)
+    if kind in {"drop", "repair"}:
+        assert receipt.events[0].where == "x.txt line 3"
+    for annotation in dataset.annotations:
+        x, y, w, h = annotation.bbox_xywh
+        assert x >= 0
+        assert y >= 0
+        assert x + w <= 100
+        assert y + h <= 50
+
+
+def test_parts_of_one_name_stay_apart_and_are_numbered_through(tmp_path: Path, read: Any, files: Any) -> None:
+    files(
+        tmp_path,
+        {
+            "data.yaml": AB + "train: [one/images, two/images]\nval: three/images\ntest: gone/images\n",
+            "one/images/1.jpg": (10, 10), "one/labels/1.txt": ROW,
+            "two/images/1.jpg": (20, 20), "two/labels/1.txt": ROW + ROW,
+            "three/images/1.jpg": (30, 30), "three/labels/1.txt": "",
+        },
+    )  # fmt: skip
+    assert yolo.subsets(tmp_path) == ("train", "val")
+    train, receipt = read("yolo", tmp_path, subset="train")
+    assert [(i.id, i.file_name, i.width) for i in train.images] == [
+        (1, "one/images/1.jpg", 10),
+        (2, "two/images/1.jpg", 20),
+    ]
+    assert [a.image_id for a in train.annotations] == [1, 2, 2]
+    assert {event.code for event in receipt.events} == {"part-missing", "object-doubled"}
+    val, _ = read("yolo", tmp_path, subset="val")
+    assert [(i.id, i.file_name) for i in val.images] == [(3, "1.jpg")]
+    assert len(read("yolo", tmp_path)[0].images) == 3
+    for subset, message in (("vall", "allowed: train, val; did you mean 'val'"), ("test", "gone/images was not found")):
+        with pytest.raises(DataError, match=message):
+            read("yolo", tmp_path, subset=subset)
+
+
+def test_images_that_are_missing_or_unlabelled_are_named(tmp_path: Path, read: Any, files: Any, codes: Any) -> None:
+    content = {"classes.txt": "a\nb", "images/x.jpg": (9, 9), "labels/y.txt": ROW, "labels/x.txt": ROW}
+    files(tmp_path, content | {"images/z.jpg": (9, 9), "images/w.jpg": b"no image", "labels/w.txt": ROW})
+    dataset, receipt = read("yolo", tmp_path)
+    assert [i.file_name for i in dataset.images] == ["x.jpg", "z.jpg"]
+    assert sorted(codes(receipt, "drop")) == ["image-missing", "image-unreadable"]
+    assert receipt.classes_dropped == {"b": 2}
+    assert "1 of 4, the first: z.jpg" in next(e.detail for e in receipt.events if e.code == "label-missing")
+    with pytest.raises(DataError, match=r"none of its 1 images has a known size.*give the folder of the images"):
+        read("yolo", files(tmp_path / "none", {"classes.txt": "a\nb", "labels/y.txt": ROW}))
+    given = files(tmp_path / "else", {"y.jpg": (9, 9)})
+    assert len(read("yolo", tmp_path / "none", images=given)[0].annotations) == 1
+
+
+def test_without_a_list_of_names_classes_are_numbered(tmp_path: Path, read: Any, files: Any, codes: Any) -> None:
+    files(tmp_path, {"images/x.jpg": (9, 9), "labels/x.txt": ROW})
+    assert detect_format(tmp_path)[0] == "yolo"
+    dataset, receipt = read("yolo", tmp_path)
+    assert [c.name for c in dataset.categories] == ["class_0", "class_1"]
+    assert codes(receipt, "note") == ["class-assumed"]
+
+
+def test_keypoints_are_left_out(tmp_path: Path, read: Any, files: Any, codes: Any) -> None:
+    head = AB + "train: images\nkpt_shape: [1, 3]\n"
+    files(tmp_path, {"d.yaml": head, "images/x.jpg": (100, 50), "labels/x.txt": "1 0.5 0.5 0.2 0.4 0.5 0.5 2"})
+    dataset, receipt = read("yolo", tmp_path)
+    assert dataset.annotations[0].bbox_xywh == pytest.approx((40, 15, 20, 20))
+    assert codes(receipt, "note") == ["keypoints-lost"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("names: [a\ntrain: x", r"data\.yaml: not valid YAML"),
+        ("- a", "must hold keys"),
+        ("names: {x: a}\ntrain: y", "names: must be a list"),
+        ("names: [a]", "no images or labels of YOLO"),
+    ],
+)
+def test_malformed_yaml_is_one_line(tmp_path: Path, files: Any, text: str, message: str) -> None:
+    files(tmp_path, {"data.yaml": text, "classes.txt": "a", "x.txt": ROW})
+    for path in (tmp_path, tmp_path / "data.yaml"):
+        with pytest.raises(DataError, match=message) as caught:
+            yolo.read(ReadSource(path), Receipt())
+        assert "\n" not in str(caught.value)
+
+
+def test_a_round_trip_of_boxes_keeps_them(tmp_path: Path, read: Any, objects: Any, awkward: Dataset) -> None:
+    boxes = tuple(a for a in awkward.annotations if a.segmentation is None)
+    before = Dataset(awkward.images, boxes, awkward.categories)
+    receipt = Receipt()
+    written = yolo.write(before, tmp_path / "out", receipt)
+    assert [f.relative_to(tmp_path / "out").as_posix() for f in written] == [
+        "data.yaml", "train.txt", "labels/a.txt", "labels/sub/a.txt", "labels/e.txt",
+    ]  # fmt: skip
+    assert {e.code for e in receipt.events} == {"attributes-lost", "images-not-written"}
+    pictures(tmp_path / "out" / "images", before)
+    after, _ = read("yolo", tmp_path / "out")
+    assert objects(after) == objects(before)
+    assert [i.file_name for i in after.images] == [i.file_name for i in before.images]
+    assert yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())["names"] == {
+        0: '<cow> & calf, "big"',
+        1: "ant: é",
+    }
+    assert yolo.subsets(tmp_path / "out") == ()
+
+
+def pictures(folder: Path, dataset: Dataset) -> None:
+    from PIL import Image as Pillow
+
+    for image in dataset.images:
+        (folder / image.file_name).parent.mkdir(parents=True, exist_ok=True)
+        Pillow.new("L", (image.width, image.height)).save(folder / image.file_name)
+
+
+def test_a_round_trip_of_masks_keeps_what_one_polygon_can_say(
+    tmp_path: Path, read: Any, overlap: Any, codes: Any, awkward: Dataset
+) -> None:
+    receipt = Receipt()
+    yolo.write(awkward, tmp_path / "out", receipt)
+    assert codes(receipt, "repair") == ["box-as-polygon", "parts-bridged", "holes-filled", "box-as-polygon"]
+    bridged = next(e for e in receipt.events if e.code == "parts-bridged")
+    assert float(bridged.detail.split("IoU ")[1]) > 0.95
+    pictures(tmp_path / "pictures", awkward)
+    after, _ = read("yolo", tmp_path / "out", images=tmp_path / "pictures")
+    assert [len(a.segmentation) for a in after.annotations] == [1] * 5
+    for a, b in zip(awkward.annotations[1:4], after.annotations[1:4], strict=True):
+        assert overlap(a, b, awkward.images[0]) > 0.9
+        assert np.allclose(a.bbox_xywh, b.bbox_xywh, atol=1e-6)
+
+
+def test_images_of_one_stem_must_be_renamed_and_the_receipt_says_how(tmp_path: Path, codes: Any) -> None:
+    images = tuple(Image(i, name, 9, 9) for i, name in enumerate(["a.jpg", "a.png", "/abs/b.jpg", "../c.jpg"]))
+    receipt = Receipt()
+    dataset = Dataset(images, (Annotation(1, 0, 0, (-1, 0, 5, 5), 25),), (Category(0, "x"),))
+    written = yolo.write(dataset, tmp_path / "out", receipt)
+    assert codes(receipt, "repair") == ["box-clipped", "image-renamed", "image-renamed", "image-renamed"]
+    assert len(set(written)) == 6
+    assert all(f.resolve().is_relative_to(tmp_path / "out") for f in written)
+    assert (tmp_path / "out" / "train.txt").read_text().split() == [
+        "./images/a.jpg", "./images/a.png.png", "./images/b.jpg", "./images/c.jpg",
+    ]  # fmt: skip
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("folder", "images", "boxes"), [("yolo", 4, 25), ("yolo1.1", 4, 18), ("phones", 2, 10)])
+def test_real_sets(
+    real_data: Path, tmp_path: Path, read: Any, objects: Any, folder: str, images: int, boxes: int
+) -> None:
+    path = real_data / "one_set_nine_formats" / folder
+    assert detect_format(path)[0] == "yolo"
+    before, receipt = read("yolo", path)
+    assert (len(before.images), len(before.annotations)) == (images, boxes)
+    assert receipt.events == []
+    yolo.write(before, tmp_path, Receipt())
+    found = next(image.path.parent for image in before.images if image.path)
+    after = yolo.read(ReadSource(tmp_path, images=found), Receipt())
+    assert objects(after) == objects(before)
+    assert after.categories == before.categories
