@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.mmdet.edits import Edits, Kind
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
@@ -23,12 +23,12 @@ def translate_data(edits: Edits, plan: Plan) -> None:
     # Only LVIS draws images of rare classes more often; an epoch of cvtune's visits each image once.
     edits.set((_LOADER, "SAMPLER_TRAIN"), "TrainingSampler", "data.train", "data")
     if not plan.recipe_is_official("data.workers"):
-        kind = "spec" if plan.reasons["data.workers"] == "spec" else "host"
+        kind: Kind = "spec" if plan.reasons["data.workers"] == "spec" else "host"
         edits.set((_LOADER, "NUM_WORKERS"), int(plan["data.workers"]), "data.workers", kind)
     if not plan.recipe_is_official("data.keep_empty_images"):
         keep = bool(plan["data.keep_empty_images"])
-        kind = "spec" if plan.reasons["data.keep_empty_images"] == "spec" else "data"
-        edits.set((_LOADER, "FILTER_EMPTY_ANNOTATIONS"), not keep, "data.keep_empty_images", kind)
+        given: Kind = "spec" if plan.reasons["data.keep_empty_images"] == "spec" else "data"
+        edits.set((_LOADER, "FILTER_EMPTY_ANNOTATIONS"), not keep, "data.keep_empty_images", given)
     if plan.reasons["data.augment"] == "spec":
         edits.set(("INPUT", "RANDOM_FLIP"), "none", "data.augment")
     _masks(edits, plan)
