@@ -51,6 +51,15 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "mask-not-read": "The source has masks that are not read.",
         "mask-missing-file": "The file that holds the object's mask was not found.",
         "mask-outlined": "The format written has no masks of pixels; the mask's outline was written.",
+        "mask-hidden": "Objects that are drawn later hide all of it.",
+        "mask-needed": "The format written holds masks alone, and the object has none.",
+        "mask-rasterised": "The format written holds pixels; the polygon was turned into them.",
+        "mask-size-differs": "The mask image is not of its image's size.",
+        "mask-thresholded": "A mask of one object has grey pixels; those above half of the greatest value are inside.",
+        "mask-values": "The values of a mask image were taken for one object each.",
+        "mask-void": "Pixels of a border belong to no object and were left out.",
+        "masks-overlap": "Masks of one image overlap; they were kept as they are.",
+        "surfaces-not-read": "Surfaces, such as road and sky, are no objects.",
         "mask-missing": "The object has no mask and was left out, as asked by data.missing_masks.",
         "parts-bridged": "The format written has one polygon an object; the parts were joined by lines without width.",
         "parts-joined": "Shapes of one group were read as the parts of one object.",
@@ -196,6 +205,11 @@ class Receipt:
     def drop(self, code: str, where: str, detail: str, category: str | None = None, count: int = 1) -> None:
         """`count` annotations of one class lost (1 unless they are many of the same kind)."""
         self._add(Event("drop", code, where, detail, category, annotations=count, classes={category: count}))
+
+    def drop_written(self, code: str, where: str, detail: str, category: str | None = None) -> None:
+        """One annotation lost that was counted out already: the format that is written cannot hold it."""
+        self.classes_out[category] -= 1
+        self.drop(code, where, detail, category)
 
     def drop_image(self, code: str, where: str, detail: str, classes: Classes | None = None) -> None:
         """One image lost, with its annotations, which `classes` counts by class name."""

@@ -24,6 +24,8 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "yolo": "cvtune.data.formats.yolo",
         "labelme": "cvtune.data.formats.labelme",
         "labelme3": "cvtune.data.formats.labelme3",
+        "masks": "cvtune.data.formats.masks",
+        "cityscapes": "cvtune.data.formats.cityscapes",
     }
 )
 """Format name -> the module that fulfils `Format`. To add a format is to add a line here, and the module."""
