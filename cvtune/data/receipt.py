@@ -52,6 +52,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "mask-missing-file": "The file that holds the object's mask was not found.",
         "mask-outlined": "The format written has no masks of pixels; the mask's outline was written.",
         "mask-hidden": "Objects that are drawn later hide all of it.",
+        "mask-matched": "Masks in image files were given to objects by their place, class and the overlap of boxes.",
         "mask-needed": "The format written holds masks alone, and the object has none.",
         "mask-rasterised": "The format written holds pixels; the polygon was turned into them.",
         "mask-size-differs": "The mask image is not of its image's size.",

@@ -19,15 +19,21 @@ if TYPE_CHECKING:
 __all__ = ["VocFile", "VocLayout", "VocObject", "find_layout", "is_voc", "parse_xml", "read_voc_file", "subset_ids"]
 
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
+ROTATED = ("cx", "cy", "w", "h", "angle")
 # What an <object> is known to hold; anything else is reported as lost.
-KNOWN_TAGS = frozenset({"name", "bndbox", "pose", "truncated", "difficult", "occluded", "occlusion", "attributes"})
+KNOWN_TAGS = frozenset(
+    {"name", "bndbox", "robndbox", "pose", "truncated", "difficult", "occluded", "occlusion", "attributes"}
+)
 # Nothing of the object: bookkeeping of labelling tools.
-IGNORED_TAGS = frozenset({"deleted", "verified", "date", "id", "part"})
+IGNORED_TAGS = frozenset({"deleted", "verified", "date", "id", "part", "type"})
 
 
 @dataclass(frozen=True, slots=True)
 class VocObject:
-    """One <object>: its 1-based place in the file, and its texts. `coordinates` is None without a <bndbox>."""
+    """One <object>: its 1-based place in the file, and its texts. `coordinates` is None without a <bndbox>.
+
+    `rotated` are the centre, width, height and angle of roLabelImg's <robndbox>, or None.
+    """
 
     index: int
     name: str
@@ -35,6 +41,7 @@ class VocObject:
     extra: dict[str, Any]
     parts: int
     unknown: tuple[str, ...]
+    rotated: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,7 @@ def find_layout(path: Path) -> VocLayout:
     files = tuple(sorted(found))
     if not files:
         raise DataError(f"{path}: no .xml file in {annotations}; give the folder of the VOC annotations")
-    sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", ".")]
+    sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", "DET", "CLS-LOC", ".")]
     image_sets = next((folder for folder in sets if any(folder.glob("*.txt"))), None)
     return VocLayout(root, annotations, image_sets, files)
 
@@ -112,7 +119,7 @@ def subset_ids(layout: VocLayout, name: str) -> list[str]:
     lines = _lines(path)
     if not lines:
         raise DataError(f"{path}: the subset {name!r} is empty")
-    if _has_flags(lines):
+    if _has_flags(lines) or all(re.search(r"\S\s+\d+$", line) for line in lines):  # ImageNet numbers its lines
         lines = [line.rsplit(maxsplit=1)[0] for line in lines]
     return list(dict.fromkeys(line.strip("\"'") for line in lines))
 
@@ -140,7 +147,9 @@ def is_voc(root: Element) -> bool:
         return False
     objects = root.findall("object")
     if objects:
-        return any(o.find("bndbox") is not None for o in objects) or all(o.find("polygon") is None for o in objects)
+        return any(o.find("bndbox") is not None or o.find("robndbox") is not None for o in objects) or all(
+            o.find("polygon") is None for o in objects
+        )
     return root.find("size") is not None or root.find("filename") is not None
 
 
@@ -184,6 +193,7 @@ def _object(element: Element, index: int) -> VocObject:
         extra["attributes"] = attributes
     box = element.find("bndbox")
     x0, y0, x1, y1 = ("", "", "", "") if box is None else (_text(box, key) for key in COORDINATES)
+    rotated = element.find("robndbox")
     unknown = {child.tag for child in element} - KNOWN_TAGS - IGNORED_TAGS
     return VocObject(
         index,
@@ -192,6 +202,7 @@ def _object(element: Element, index: int) -> VocObject:
         extra,
         len(element.findall("part")),
         tuple(sorted(unknown)),
+        None if rotated is None else tuple(_text(rotated, key) for key in ROTATED),
     )
 
 

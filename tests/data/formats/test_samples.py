@@ -93,6 +93,43 @@ def cityscapes_polygons(root: Path) -> None:
     )
 
 
+def voc_xml(name: str, objects: str) -> str:
+    size = "<size><width>60</width><height>40</height></size>"
+    return f"<annotation><filename>{name}</filename>{size}{objects}</annotation>"
+
+
+def voc_object(name: str, *corners: float) -> str:
+    box = "".join(f"<{k}>{v}</{k}>" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True))
+    return f"<object><name>{name}</name><bndbox>{box}</bndbox></object>"
+
+
+@sample("voc: masks")
+def voc_masks(root: Path) -> None:
+    put(root / "JPEGImages" / "a.jpg", None)
+    put(
+        root / "Annotations" / "a.xml",
+        voc_xml("a.jpg", voc_object("cat", 3, 4, 12, 13) + voc_object("dog", 21, 6, 30, 25)),
+    )
+    put(root / "SegmentationObject" / "a.png", canvas((2, 3, 12, 13, 1), (20, 5, 30, 25, 2), (0, 30, 9, 31, 255)))
+
+
+@sample("voc: rotated")
+def voc_rotated(root: Path) -> None:
+    put(root / "a.jpg", None)
+    box = "<cx>30</cx><cy>20</cy><w>20</w><h>6</h><angle>0.5</angle>"
+    put(
+        root / "a.xml",
+        voc_xml("a", f"<object><type>robndbox</type><name>ship</name><robndbox>{box}</robndbox></object>"),
+    )
+
+
+@sample("voc: imagenet")
+def voc_imagenet(root: Path) -> None:
+    put(root / "Data" / "DET" / "val" / "i_1.JPEG", None)
+    put(root / "Annotations" / "DET" / "val" / "i_1.xml", voc_xml("i_1", voc_object("n02084071", 3, 4, 12, 13)))
+    put(root / "ImageSets" / "DET" / "val.txt", "i_1 1\n")
+
+
 def read(name: str, path: Path, **options: Any) -> tuple[Dataset, Receipt]:
     receipt = Receipt()
     dataset = load_format(name).read(ReadSource(path, **options), receipt)
@@ -159,6 +196,7 @@ def general() -> Dataset:
 
 WRITTEN = {  # format -> (masks are kept, digits of boxes that are kept)
     "masks": (True, 6),
+    "voc": (False, 6),
 }
 
 
@@ -317,7 +355,8 @@ def test_links_in_a_circle_do_not_hang(name: str, tmp_path: Path) -> None:
 def test_real_sets_are_not_claimed_by_others(real_data: Path, path: str) -> None:
     mine = sorted({name.split(":")[0] for name in SAMPLES})
     claimed = [name for name in mine if load_format(name).detect(real_data / path)]
-    assert claimed == (["masks"] if path == "nuclei" else [])
+    own = {"nuclei": ["masks"], "one_set_nine_formats/voc1.1": ["voc"], "one_set_nine_formats/labelImg": ["voc"]}
+    assert claimed == own.get(path, ["voc"] if path == "bccd" else [])
 
 
 def test_samples_are_of_formats_that_exist() -> None:
