@@ -40,6 +40,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         # Masks, area, crowds
         "box-as-polygon": "A box was written as a polygon of its four corners, since the file holds polygons.",
         "area-filled": "The area was missing and was computed from the mask, or from the box where there is none.",
+        "ignore-region": "Regions to be ignored whatever the class; COCO has none, so they are no objects.",
         "crowd-dropped": "Crowd regions are left out, as asked by data.crowd.",
         "holes-filled": "A mask's holes cannot be written in this format.",
         "mask-clipped": "The mask or polygon stuck out of its image and was clipped.",
@@ -55,6 +56,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "mask-matched": "Masks in image files were given to objects by their place, class and the overlap of boxes.",
         "mask-needed": "The format written holds masks alone, and the object has none.",
         "mask-rasterised": "The format written holds pixels; the polygon was turned into them.",
+        "mask-resized": "The mask image is of another size than its image, as this format allows; it was scaled.",
         "mask-size-differs": "The mask image is not of its image's size.",
         "mask-thresholded": "A mask of one object has grey pixels; those above half of the greatest value are inside.",
         "mask-values": "The values of a mask image were taken for one object each.",
@@ -73,6 +75,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "class-placeholder": "The category is the name of the whole set, and without objects; it was left out.",
         "class-several": "The object names several classes; the first was taken.",
         "classes-lost": "The format written has no list of classes, so those without objects are lost.",
+        "class-renamed": "The format written cannot hold the class's name as it is.",
         "class-dropped": "The class is not among data.classes.",
         "class-missing": "The object has no class name.",
         "class-not-in-train": "The class occurs here but not in the training data, so it cannot be learned.",
@@ -105,6 +108,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         # Files and everything else
         "annotation-ids-renumbered": "Annotation ids are missing or doubled; new ones were given.",
         "attributes-lost": "The format written has no place for these fields.",
+        "columns-found": "Which columns hold image, class and box was told by their names.",
         "difficult-kept": "Objects marked difficult were kept as ordinary objects.",
         "file-name-differs": "The annotation names another image file than the one that was found.",
         "file-skipped": "A file in the folder is not an annotation of this format.",

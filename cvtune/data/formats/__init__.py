@@ -25,6 +25,9 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "labelme": "cvtune.data.formats.labelme",
         "labelme3": "cvtune.data.formats.labelme3",
         "masks": "cvtune.data.formats.masks",
+        "csv": "cvtune.data.formats.csv",
+        "openimages": "cvtune.data.formats.openimages",
+        "kitti": "cvtune.data.formats.kitti",
         "cityscapes": "cvtune.data.formats.cityscapes",
     }
 )

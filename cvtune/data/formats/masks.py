@@ -200,7 +200,7 @@ def _lies_in(item: _Item, folder: Path) -> bool:
 def _agree(item: _Item) -> bool:
     """Whether the image and its first mask look the part: of one size, and the mask no photograph."""
     size = mask_size_wh(item.masks[0][0])
-    if size is None:
+    if size is None or (item.together and item.image is None):
         return False
     try:
         if item.image is not None and size != size_of_image(item.image):

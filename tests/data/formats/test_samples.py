@@ -130,6 +130,44 @@ def voc_imagenet(root: Path) -> None:
     put(root / "ImageSets" / "DET" / "val.txt", "i_1 1\n")
 
 
+@sample("csv")
+def tf_csv(root: Path) -> None:
+    put(root / "images" / "a.jpg", None)
+    rows = ["a.jpg,60,40,cat,2,3,12,13", "a.jpg,60,40,dog,20,5,30.5,25", "b.jpg,60,40,,,,,"]
+    put(root / "labels.csv", "filename,width,height,class,xmin,ymin,xmax,ymax\n" + "\n".join(rows) + "\n")
+
+
+@sample("csv: shares")
+def shares_csv(root: Path) -> None:
+    put(root / "a.png", None)
+    put(root / "train.csv", "image_id;label;x_center;y_center;w;h\na;cat;0.5;0.5;0.25;0.5\na;cat;0.25;0.5;0.1;0.5\n")
+
+
+@sample("openimages")
+def openimages(root: Path) -> None:
+    put(root / "validation" / "abc.jpg", None)
+    head = (
+        "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
+    )
+    rows = ["abc,xclick,/m/01,1,0.1,0.5,0.2,0.6,1,0,0,0,0", "abc,xclick,/m/02,1,0.5,0.9,0.2,0.6,0,0,1,0,0"]
+    put(root / "validation-annotations-bbox.csv", "\n".join([head, *rows]))
+    put(root / "class-descriptions-boxable.csv", "/m/01,Cat\n/m/02,Dog\n")
+    put(root / "masks" / "m.png", canvas((6, 8, 30, 24, 255)))
+    head = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks"
+    put(root / "validation-annotations-object-segmentation.csv", f"{head}\nm.png,abc,/m/01,x,0.1,0.5,0.2,0.6,0.9,\n")
+
+
+@sample("kitti")
+def kitti(root: Path) -> None:
+    put(root / "training" / "image_2" / "000001.png", None)
+    rest = "1.5 1.6 3.9 1.0 1.5 20.1 0.5"
+    lines = [
+        f"Car 0.10 1 -1.57 2.50 3.00 12.25 13.00 {rest}",
+        "DontCare -1 -1 -10 30 5 40 9 -1 -1 -1 -1000 -1000 -1000 -10",
+    ]
+    put(root / "training" / "label_2" / "000001.txt", "\n".join(lines) + "\n")
+
+
 def read(name: str, path: Path, **options: Any) -> tuple[Dataset, Receipt]:
     receipt = Receipt()
     dataset = load_format(name).read(ReadSource(path, **options), receipt)
@@ -190,13 +228,15 @@ def general() -> Dataset:
             Annotation(2, 1, 2, (30, 10, 20, 20), 375, False, mask_to_rle(hole)),
             Annotation(3, 2, 2, (1, 2, 30, 20), 600, False, (np.array([1.0, 2, 31, 2, 31, 22, 1, 22]),)),
         ),
-        (Category(1, "ant & <bee>"), Category(2, "cow/calf")),
+        (Category(1, "ant&<bee>"), Category(2, "cow/calf")),
     )
 
 
 WRITTEN = {  # format -> (masks are kept, digits of boxes that are kept)
     "masks": (True, 6),
     "voc": (False, 6),
+    "csv": (False, 6),
+    "kitti": (False, 6),
 }
 
 
