@@ -21,14 +21,18 @@ FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "coco": "cvtune.data.formats.coco",
         "voc": "cvtune.data.formats.voc",
-        "yolo": "cvtune.data.formats.yolo",
-        "labelme": "cvtune.data.formats.labelme",
-        "labelme3": "cvtune.data.formats.labelme3",
         "masks": "cvtune.data.formats.masks",
         "csv": "cvtune.data.formats.csv",
         "openimages": "cvtune.data.formats.openimages",
         "kitti": "cvtune.data.formats.kitti",
         "cityscapes": "cvtune.data.formats.cityscapes",
+        "yolo": "cvtune.data.formats.yolo",
+        "labelme": "cvtune.data.formats.labelme",
+        "labelme3": "cvtune.data.formats.labelme3",
+        "cvat": "cvtune.data.formats.cvat",
+        "via": "cvtune.data.formats.via",
+        "createml": "cvtune.data.formats.createml",
+        "label_studio": "cvtune.data.formats.label_studio",
     }
 )
 """Format name -> the module that fulfils `Format`. To add a format is to add a line here, and the module."""

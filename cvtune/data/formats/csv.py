@@ -202,7 +202,8 @@ def _normalised(files: Iterable[_File]) -> bool:
 def _entries(files: Sequence[_File], source: ReadSource, normalised: bool, receipt: Receipt) -> Iterator[Entry]:
     """The images in the order of the tables, each with the objects of all its rows."""
     root = source.path if source.path.is_dir() else source.path.parent
-    finders = Finders(root, source.images)
+    called_so = {_text(row.cells[file.columns.at["image"]]) for file in files for row in file.table.rows}
+    finders = Finders(root, source.images, called_so)
     for file in files:
         rows: dict[str, list[Row]] = {}
         unnamed: list[Row] = []

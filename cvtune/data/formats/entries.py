@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,25 @@ from cvtune.data.outlines import clip_polygon
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
-__all__ = ["Entry", "Patch", "Shape", "alphabetical", "assemble", "decode_png", "no_area", "size_of_image"]
+__all__ = [
+    "MOST_PIXELS",
+    "Entry",
+    "Patch",
+    "Shape",
+    "alphabetical",
+    "assemble",
+    "decode_png",
+    "no_area",
+    "size_of_image",
+]
 
 # What rounding in a file leaves open: a box that sticks out by less is clipped without a word. In pixels; half of the
 # sixth decimal of a normalised coordinate, in an image 20,000 pixels wide.
 ROUNDING = 0.01
+# Larger masks than any image: 16,384 x 16,384.
 MOST_PIXELS = 2**28
+# pycocotools counts pixels in 32 bits.
+LARGEST = 2**30
 Corners = tuple[float, float, float, float]
 
 
@@ -151,6 +164,10 @@ def assemble(
         receipt.count_in(1, names)
         if entry.path is None and not entry.embedded:
             missing.append(entry)
+        if entry.size_wh is not None and entry.size_wh[0] * entry.size_wh[1] > LARGEST:
+            detail = f"{entry.size_wh[0]} x {entry.size_wh[1]} pixels"
+            receipt.repair("image-size-implausible", entry.where, detail)
+            entry = replace(entry, size_wh=None)
         size, problem = _size(entry)
         if size is None:
             unsized.append(entry.file_name)
@@ -298,6 +315,10 @@ def _pasted(shape: Shape, image: Image, receipt: Receipt) -> Segmentation | None
     """The mask in its image."""
     patch = shape.patch
     assert patch is not None
+    if image.width * image.height > MOST_PIXELS:
+        detail = f"masks of an image of {image.width}x{image.height} are too large"
+        receipt.drop("mask-invalid", shape.where, detail, shape.name)
+        return None
     height, width = patch.mask_hw.shape
     left, top = max(patch.left, 0), max(patch.top, 0)
     right, bottom = min(patch.left + width, image.width), min(patch.top + height, image.height)

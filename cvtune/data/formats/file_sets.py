@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
@@ -71,9 +71,22 @@ def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: s
 class Finders:
     """Finds the images that annotation files name: in `images`, or around each file; every folder is listed once."""
 
-    def __init__(self, root: Path, images: Path | None, beside: Sequence[str] = ()) -> None:
-        """Search for files of the set below `root`; `beside` are more folders of images, relative to it."""
+    def __init__(self, root: Path, images: Path | None, names: Iterable[str] = (), beside: Sequence[str] = ()) -> None:
+        """Search for files of the set below `root`.
+
+        Args:
+            root: the folder of the set.
+            images: where the images are, or None to search around the annotations.
+            names: what all annotations call their images: of names that several folders share, only the image in the
+                right folder counts.
+            beside: more folders of images, relative to `root`.
+        """
         self._root = root
+        parents: dict[str, set[str]] = {}
+        for name in names:
+            *above, base = name.replace("\\", "/").lower().split("/")
+            parents.setdefault(PurePosixPath(base).stem, set()).add("/".join(above))
+        self._shared = {stem for stem, folders in parents.items() if len(folders) > 1}
         self._images = images
         self._more = [root / name for name in beside] if images is None else []
         self._finders: dict[Path, ImageFinder] = {}
@@ -108,6 +121,11 @@ class Finders:
         found = finder.find("/".join(parts), any_suffix=True) if parts else None
         if found is None and stem:
             found = finder.find(file.stem, any_suffix=True)
+        if found is not None and found[0].stem.lower() in self._shared:
+            above = found[0].parent.parts
+            full = tuple(parts[:-1]) or below.parts
+            if full and above[-len(full) :] not in {full, below.parts}:
+                found = None
         if found is None:
             outside = plain.startswith("/") or plain[1:2] == ":"
             rest = Path(parts[-1]) if parts and outside else Path(*parts)

@@ -56,7 +56,7 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool]) -> FileSet:
 def finders_of(files: FileSet, images: Path | None, beside: Sequence[str]) -> Finders:
     """A finder of images that also looks into the folders named `beside` next to each folder of labels."""
     parents = dict.fromkeys(file.parent.parent for file in files.files)
-    return Finders(files.root, images, [str(parent / name) for parent in parents for name in beside])
+    return Finders(files.root, images, beside=[str(parent / name) for parent in parents for name in beside])
 
 
 def known_size(path: Path | None) -> tuple[int, int] | None:

@@ -6,8 +6,6 @@ import base64
 import binascii
 import io
 import math
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,11 @@ from cvtune.data.coco import Dataset, Polygon
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Patch, Shape, alphabetical, assemble, decode_png, no_area
 from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files
+from cvtune.data.formats.groups import join_groups
 from cvtune.data.formats.labelme_write import write
 from cvtune.data.formats.texts import json_top, points_of, read_json, whole
 from cvtune.data.images import DAMAGED
-from cvtune.data.outlines import box_polygon, ellipse_polygon
+from cvtune.data.outlines import ellipse_polygon
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
@@ -75,7 +74,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
 
 def _scan(source: ReadSource, receipt: Receipt) -> _Scan:
     files = find_files(source.path, ".json")
-    finders = Finders(files.root, source.images)
+    finders = Finders(files.root, source.images, map(files.label, files.files))
     entries: dict[Path, Entry] = {}
     skipped: list[Path] = []
     for file in files.files:
@@ -108,7 +107,7 @@ def _entry(document: dict[str, Any], file: Path, label: str, finders: Finders) -
     flags = document.get("flags")
     extra = {"flags": flags} if isinstance(flags, dict) and any(flags.values()) else {}
     shapes = [_shape(record, f"{label} shape {n}") for n, record in enumerate(records, start=1)]
-    return Entry(label, name, size, path, _joined(shapes), extra, embedded)
+    return Entry(label, name, size, path, join_groups(shapes), extra, embedded)
 
 
 def _shape(record: Any, where: str) -> Shape:
@@ -162,40 +161,6 @@ def _mask(shape: Shape, data: Any, points: Polygon) -> Shape:
     if isinstance(mask, str):
         return replace(shape, fault=("mask-invalid", mask))
     return replace(shape, patch=Patch(round(float(points[0])), round(float(points[1])), mask))
-
-
-def _joined(shapes: Sequence[Shape]) -> list[Shape]:
-    """The shapes, those of one label and group_id made one object, at the place of the first."""
-    groups: dict[tuple[Any, ...], list[Shape]] = defaultdict(list)
-    for n, shape in enumerate(shapes):
-        group = shape.extra.get("group_id")
-        alone = shape.fault is not None or not isinstance(group, int | str) or shape.name is None
-        groups[(n,) if alone else (shape.name, group, shape.patch is None)].append(shape)
-    return [members[0] if len(members) == 1 else _one(members) for members in groups.values()]
-
-
-def _one(members: Sequence[Shape]) -> Shape:
-    first = members[0]
-    places = ", ".join(shape.where.rsplit(" ", 1)[1] for shape in members[1:])
-    joined = ("parts-joined", f"with shapes {places}, group_id {first.extra['group_id']}")
-    repairs = (joined, *(repair for shape in members for repair in shape.repairs))
-    crowd = any(shape.iscrowd for shape in members)
-    patches = [shape.patch for shape in members if shape.patch is not None]
-    if patches:
-        left, top = min(p.left for p in patches), min(p.top for p in patches)
-        right = max(p.left + p.mask_hw.shape[1] for p in patches)
-        bottom = max(p.top + p.mask_hw.shape[0] for p in patches)
-        if (right - left) * (bottom - top) > 2**28:
-            return replace(first, patch=None, fault=("mask-invalid", "its parts lie too far from each other"))
-        union = np.zeros((bottom - top, right - left), np.bool_)
-        for p in patches:
-            height, width = p.mask_hw.shape
-            union[p.top - top : p.top - top + height, p.left - left : p.left - left + width] |= p.mask_hw
-        return replace(first, patch=Patch(left, top, union), repairs=repairs, iscrowd=crowd)
-    polygons: list[Polygon] = []
-    for shape in members:
-        polygons += [box_polygon(*shape.box_xyxy)] if shape.box_xyxy is not None else shape.polygons or ()
-    return replace(first, box_xyxy=None, polygons=tuple(polygons), repairs=repairs, iscrowd=crowd)
 
 
 def _size_of_data(data: str) -> tuple[int, int] | None:

@@ -48,7 +48,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         DataError: no such file, malformed XML, or an unknown subset.
     """
     files = find_files(source.path, ".xml")
-    finders = Finders(files.root, source.images, IMAGES)
+    finders = Finders(files.root, source.images, map(files.label, files.files), IMAGES)
     entries: dict[Path, Entry] = {}
     for file in files.files:
         root = parse_xml(file)

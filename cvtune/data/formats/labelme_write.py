@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +12,7 @@ from PIL import Image as Pillow
 
 from cvtune.data.coco import Annotation, Dataset, Image, Rle
 from cvtune.data.formats.writing import (
+    Groups,
     Losses,
     names_of,
     note_categories,
@@ -48,8 +48,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     files: list[Path] = []
     for image in dataset.images:
         key = unique_key(image.file_name, taken)
-        used = {a.extra.get("group_id") for a in objects[image.id]}
-        groups = (number for number in count(1) if number not in used)
+        groups = Groups(objects[image.id])
         shapes: list[dict[str, Any]] = []
         for annotation in objects[image.id]:
             losses.add(annotation, KEPT, crowd=True)
@@ -73,7 +72,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _shapes(annotation: Annotation, image: Image, name: str, groups: Any, receipt: Receipt) -> list[dict[str, Any]]:
+def _shapes(annotation: Annotation, image: Image, name: str, groups: Groups, receipt: Receipt) -> list[dict[str, Any]]:
     extra = annotation.extra
     flags = dict(extra["flags"]) if isinstance(extra.get("flags"), dict) else {}
     if annotation.iscrowd:
@@ -81,7 +80,7 @@ def _shapes(annotation: Annotation, image: Image, name: str, groups: Any, receip
     shape: dict[str, Any] = {
         "label": name,
         "points": [],
-        "group_id": extra.get("group_id"),
+        "group_id": groups.of(annotation),
         "description": extra.get("description", ""),
         "shape_type": "polygon",
         "flags": flags,
@@ -95,8 +94,6 @@ def _shapes(annotation: Annotation, image: Image, name: str, groups: Any, receip
             return [shape | {"shape_type": "mask", "points": corners, "mask": _png(cut)}]
         receipt.repair("mask-empty", place_of(annotation, image), "its box was written", name)
     elif mask:
-        if len(mask) > 1:
-            shape["group_id"] = next(groups)
         return [shape | {"points": polygon.reshape(-1, 2).tolist()} for polygon in mask]
     x, y, w, h = annotation.bbox_xywh
     return [shape | {"shape_type": "rectangle", "points": [[x, y], [x + w, y + h]]}]

@@ -91,7 +91,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         for row in csv.table.rows:
             rows.setdefault(csv.cell(row, "ImageID"), []).append((csv, kind, row))
     folders = [source.images] if source.images is not None else _image_folders(root)
-    finders = Finders(root, source.images, [str(folder) for folder in folders])
+    finders = Finders(root, source.images, beside=[str(folder) for folder in folders])
     mask_finder = ImageFinder([folder for base in (root, root.parent) for folder in _mask_folders(base)])
     entries: list[Entry] = []
     for image_id, found in rows.items():

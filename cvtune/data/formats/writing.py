@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,6 +13,7 @@ from cvtune.data.outlines import join_polygons
 from cvtune.data.receipt import Receipt
 
 __all__ = [
+    "Groups",
     "Losses",
     "names_of",
     "note_categories",
@@ -37,6 +38,28 @@ def objects_of(dataset: Dataset) -> dict[Id, list[Annotation]]:
     for annotation in dataset.annotations:
         objects[annotation.image_id].append(annotation)
     return objects
+
+
+class Groups:
+    """Group ids of one image for formats that join shapes of one class and group to one object."""
+
+    def __init__(self, annotations: Sequence[Annotation]) -> None:
+        """Look at the group ids that the image's annotations bring along."""
+        self._given = Counter((a.category_id, self._own(a)) for a in annotations)
+        self._next = 1 + max((g for _, g in self._given if g is not None), default=0)
+
+    def of(self, annotation: Annotation) -> int | None:
+        """The group id of an object of several parts, or one's own where no other object would be joined by it."""
+        mask, own = annotation.segmentation, self._own(annotation)
+        if isinstance(mask, tuple) and len(mask) > 1:
+            self._next += 1
+            return self._next - 1
+        return own if self._given[annotation.category_id, own] == 1 else None
+
+    @staticmethod
+    def _own(annotation: Annotation) -> int | None:
+        group = annotation.extra.get("group_id")
+        return group if type(group) is int and group > 0 else None
 
 
 def relative_name(file_name: str) -> str:

@@ -1,0 +1,172 @@
+"""VGG Image Annotator: project files and exports of versions 1, 2 and 3, JSON and CSV."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cvtune.data.coco import Dataset
+from cvtune.data.formats import ReadSource
+from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble, no_area
+from cvtune.data.formats.file_sets import Finders, detected, find_files
+from cvtune.data.formats.texts import number
+from cvtune.data.formats.via_files import ViaImage, ViaRegion, is_via, read_via
+from cvtune.data.formats.via_write import write
+from cvtune.data.outlines import ellipse_polygon
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError
+
+__all__ = ["detect", "read", "subsets", "write"]
+
+NO_AREA = frozenset({"point", "line", "polyline"})
+# What people call the attribute that holds the class, likeliest first.
+CLASS_NAMES = (
+    "label",
+    "labels",
+    "class",
+    "class_name",
+    "classname",
+    "category",
+    "name",
+    "type",
+    "object",
+    "object_type",
+)
+# The class where no region has an attribute at all.
+ONLY = "object"
+
+
+@dataclass(frozen=True, slots=True)
+class _ClassAttribute:
+    """Which attribute is the class, and why; `key` None where there are none."""
+
+    key: str | None
+    evidence: str
+
+
+def detect(path: Path) -> str | None:
+    """Evidence that `path` is VIA's: its project's keys, or images with filename and regions, or its CSV header."""
+    return detected(path, is_via, "regions of VIA", ".json", ".csv")
+
+
+def subsets(path: Path) -> tuple[str, ...]:
+    """The folders right below `path`, where all files lie in two or more."""
+    return find_files(path, ".json", ".csv").subsets
+
+
+def read(source: ReadSource, receipt: Receipt) -> Dataset:
+    """Read a file, or those of a folder: of JSON and CSV side by side, which hold the same, only JSON.
+
+    The class is one of the attributes of the regions; which one is decided over all files, and noted. Category ids are
+    1, 2, ... over the sorted classes. Circles and ellipses become polygons, points and lines are dropped. The other
+    attributes are in `Annotation.extra["attributes"]`; one called iscrowd is COCO's. VIA does not state the sizes of
+    images, so images that are missing are dropped. `where` counts the regions of an image from 1.
+
+    Raises:
+        DataError: no such file, a malformed one, or an unknown subset.
+    """
+    files = find_files(source.path, ".json", ".csv")
+    known = [file for file in files.files if is_via(file)]
+    if len(files.files) == 1:
+        known = list(files.files)  # whatever is wrong with it is said
+    jsons = [file for file in known if file.suffix.lower() == ".json"]
+    taken = jsons or known
+    for file in files.files:
+        if file not in taken:
+            why = "VIA's JSON in the same folder is read" if file in known else "it is not VIA's"
+            receipt.note("file-skipped", files.label(file), why)
+    if not taken:
+        raise DataError(f"{source.path}: none of its {len(files.files)} .json and .csv files is of VIA")
+    chosen = set(files.of_subset(source.subset))
+    documents = {file: read_via(file, files.label(file), receipt) for file in taken}
+    images = [image for document in documents.values() for image in document]
+    finders = Finders(files.root, source.images, (image.file_name for image in images))
+    attribute = _class_attribute(images)
+    if any(image.regions for image in images):
+        code = "class-assumed" if attribute.key is None else "class-found"
+        receipt.note(code, str(source.path), attribute.evidence)
+    entries: list[Entry] = []
+    names: set[str | None] = set()
+    for file, document in documents.items():
+        for image in document:
+            shapes = [_shape(region, attribute.key) for region in image.regions]
+            names.update(shape.name for shape in shapes)
+            if file in chosen:
+                path, name = finders.find(image.file_name, file)
+                extra = {"file_attributes": image.attributes} if image.attributes else {}
+                entries.append(Entry(image.where, name, None, path, shapes, extra))
+    receipt.files += [file for file in taken if file in chosen]
+    return assemble(entries, alphabetical(names), receipt, source=source.path, sized=False)
+
+
+def _class_attribute(images: Sequence[ViaImage]) -> _ClassAttribute:
+    regions = [region for image in images for region in image.regions]
+    filled: Counter[str] = Counter()
+    values: dict[str, set[str]] = {}
+    for region in regions:
+        for key, value in region.attributes.items():
+            if key != "iscrowd" and (said := _values(value)):
+                filled[key] += 1
+                values.setdefault(key, set()).add(said[0])
+    if not filled:
+        return _ClassAttribute(None, f"none of {len(regions):,} regions has an attribute; the class is {ONLY!r}")
+    most = max(filled.values())
+    likely = [key for name in CLASS_NAMES for key in filled if key.lower() == name and 2 * filled[key] >= most]
+    # Of unknown names the one that most regions have, then the one of the fewest values.
+    key = likely[0] if likely else min(filled, key=lambda k: (-filled[k], len(values[k]), k))
+    among = "the only attribute" if len(filled) == 1 else f"of {', '.join(sorted(filled))}"
+    return _ClassAttribute(
+        key, f"{key!r}, {among}: on {filled[key]:,} of {len(regions):,} regions, {len(values[key]):,} values"
+    )
+
+
+def _values(value: Any) -> list[str]:
+    """What an attribute says: a text, or the options of a checkbox that are ticked."""
+    if isinstance(value, Mapping):
+        return [str(key).strip() for key, ticked in value.items() if ticked and str(key).strip()]
+    if isinstance(value, list):
+        return [str(item).strip() for item in value if isinstance(item, str | int) and str(item).strip()]
+    text = "" if value is None or isinstance(value, bool) else str(value).strip()
+    return [text] if text else []
+
+
+def _shape(region: ViaRegion, key: str | None) -> Shape:
+    said = [ONLY] if key is None else _values(region.attributes.get(key))
+    repairs: tuple[tuple[str, str], ...] = ()
+    if len(said) > 1:
+        repairs = (("class-several", ", ".join(said)),)
+    others = {k: v for k, v in region.attributes.items() if k not in {key, "iscrowd"} and v not in ("", None, {})}
+    crowd = str(region.attributes.get("iscrowd", "")).lower() in {"1", "true"}
+    extra = {"attributes": others} if others else {}
+    shape = Shape(region.where, said[0] if said else None, repairs=repairs, iscrowd=crowd, extra=extra)
+    if region.fault:
+        return replace(shape, fault=("value-malformed", region.fault))
+    values = region.shape
+    kind = values.get("name")
+    if kind in NO_AREA:
+        return replace(shape, fault=no_area(str(kind)))
+    if kind == "rect":
+        x, y, w, h = (number(values.get(k)) for k in ("x", "y", "width", "height"))
+        return replace(shape, box_xyxy=(x, y, x + w, y + h))
+    if kind in {"polygon", "polyline"}:
+        xs, ys = values.get("all_points_x"), values.get("all_points_y")
+        if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys):
+            return replace(shape, fault=("mask-degenerate", "all_points_x and all_points_y are no lists of one length"))
+        points = np.array([[number(x), number(y)] for x, y in zip(xs, ys, strict=True)], np.float64)
+        return replace(shape, polygons=(points.reshape(-1),))
+    if kind in {"circle", "ellipse"}:
+        cx, cy = number(values.get("cx")), number(values.get("cy"))
+        rx, ry = (number(values.get(k, values.get("r"))) for k in ("rx", "ry"))
+        theta = number(values.get("theta", 0))
+        if not np.isfinite([cx, cy, rx, ry, theta]).all() or min(rx, ry) <= 0 or max(abs(cx), abs(cy), rx, ry) > 1e9:
+            return replace(shape, fault=("mask-degenerate", f"{kind} of {rx:g} x {ry:g} about {cx:g}, {cy:g}"))
+        round_ = ("shape-approximated", f"{kind} of half axes {rx:g}, {ry:g} about {cx:g}, {cy:g}")
+        polygon = ellipse_polygon(cx, cy, rx, ry, math.degrees(theta))
+        return replace(shape, polygons=(polygon,), repairs=(*repairs, round_))
+    return replace(shape, fault=("shape-unknown", f"{kind!r:.60}"))
