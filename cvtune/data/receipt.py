@@ -75,6 +75,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "class-placeholder": "The category is the name of the whole set, and without objects; it was left out.",
         "class-several": "The object names several classes; the first was taken.",
         "classes-lost": "The format written has no list of classes, so those without objects are lost.",
+        "classes-checked": "Images were checked for some classes only; scores take every image for labelled in full.",
         "class-renamed": "The format written cannot hold the class's name as it is.",
         "class-dropped": "The class is not among data.classes.",
         "class-missing": "The object has no class name.",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from PIL import Image as Pillow
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image, Rle
 from cvtune.data.formats import FORMATS, ReadSource, detect_format, load_format
+from cvtune.data.formats.mask_images import png_of_mask
 from cvtune.data.geometry import mask_to_rle, rle_iou, segmentation_to_rle
 from cvtune.data.receipt import Receipt
 from cvtune.errors import CvtuneError, UnsupportedError
@@ -168,6 +171,61 @@ def kitti(root: Path) -> None:
     put(root / "training" / "label_2" / "000001.txt", "\n".join(lines) + "\n")
 
 
+@sample("datumaro")
+def datumaro(root: Path) -> None:
+    put(root / "images" / "train" / "a.jpg", None)
+    rest = {"attributes": {"is_crowd": False, "occluded": True}, "group": 0, "z_order": 1}
+    annotations = [
+        {"id": 1, "type": "bbox", "label_id": 0, "bbox": [2, 3, 10, 10], **rest},
+        {"id": 2, "type": "polygon", "label_id": 1, "points": [20, 5, 30, 5, 30, 25], **rest},
+        {"id": 3, "type": "ellipse", "label_id": 1, "points": [40, 5, 50, 25], **rest},
+        {"id": 4, "type": "mask", "label_id": 0, "rle": {"size": [40, 60], "counts": [810, 5, 35, 5, 1545]}, **rest},
+    ]
+    labels = [{"name": name, "parent": ""} for name in ("cat", "dog")]
+    item = {"id": "a", "annotations": annotations, "image": {"path": "a.jpg", "size": [40, 60]}}
+    put(root / "annotations" / "train.json", {"categories": {"label": {"labels": labels}}, "items": [item]})
+
+
+@sample("lvis")
+def lvis(root: Path) -> None:
+    put(root / "train2017" / "a.jpg", None)
+    image = {
+        "id": 1, "coco_url": "http://x/train2017/a.jpg", "width": 60, "height": 40, "neg_category_ids": [2],
+        "not_exhaustive_category_ids": [],
+    }  # fmt: skip
+    polygon = [[20, 5, 30, 5, 30, 25]]
+    annotation = {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 1,
+        "bbox": [20, 5, 10, 20],
+        "area": 100,
+        "segmentation": polygon,
+    }
+    categories = [
+        {"id": 1, "name": "cat", "frequency": "r", "synset": "cat.n.01"},
+        {"id": 2, "name": "d", "frequency": "f"},
+    ]
+    put(root / "lvis_v1_train.json", {"images": [image], "annotations": [annotation], "categories": categories})
+
+
+@sample("supervisely")
+def supervisely(root: Path) -> None:
+    put(root / "ds1" / "img" / "a.jpg", None)
+    put(root / "meta.json", {"classes": [{"title": "cat", "shape": "any", "id": 7}, {"title": "dog", "shape": "any"}]})
+    bitmap = base64.b64encode(zlib.compress(png_of_mask(canvas((0, 0, 5, 6, 1))[:6, :5] > 0))).decode()
+    objects = [
+        {"classTitle": "cat", "geometryType": "rectangle", "points": {"exterior": [[2, 3], [12, 13]], "interior": []}},
+        {
+            "classTitle": "dog",
+            "geometryType": "polygon",
+            "points": {"exterior": [[20, 5], [30, 5], [30, 25]], "interior": [[[26, 8], [28, 8], [28, 10]]]},
+        },
+        {"classTitle": "dog", "geometryType": "bitmap", "bitmap": {"data": bitmap, "origin": [40, 20]}},
+    ]
+    put(root / "ds1" / "ann" / "a.jpg.json", {"size": {"height": 40, "width": 60}, "objects": objects, "tags": []})
+
+
 def read(name: str, path: Path, **options: Any) -> tuple[Dataset, Receipt]:
     receipt = Receipt()
     dataset = load_format(name).read(ReadSource(path, **options), receipt)
@@ -237,6 +295,9 @@ WRITTEN = {  # format -> (masks are kept, digits of boxes that are kept)
     "voc": (False, 6),
     "csv": (False, 6),
     "kitti": (False, 6),
+    "datumaro": (True, 6),
+    "lvis": (True, 6),
+    "supervisely": (True, 6),
 }
 
 
