@@ -16,7 +16,7 @@ from typing import Any
 from cvtune.data.coco import Annotation, Dataset, Image
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble
-from cvtune.data.formats.label_folders import IGNORED, finders_of, known_size, label_files
+from cvtune.data.formats.label_folders import IGNORED, Beside, known_size, label_files
 from cvtune.data.formats.texts import number, read_lines
 from cvtune.data.formats.writing import (
     Losses,
@@ -68,7 +68,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     files = label_files(source.path, _is_kitti)
     if not files.files:
         raise DataError(f"{source.path}: no .txt file of KITTI's 15 columns; give the folder of label_2")
-    finders = finders_of(files, source.images, BESIDE)
+    beside = Beside(files, source.images, BESIDE)
     chosen = files.of_subset(source.subset)
     first = files.files.index(chosen[0]) + 1
     inside = set(chosen)
@@ -78,12 +78,12 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         if file not in inside:
             names |= {line.split()[0] for line in read_lines(file) if line and line.split()[0] != IGNORE}
             continue
-        path, name = finders.find(file.stem, file, stem=True)
+        path, name = beside.find(file)
         label = files.label(file)
         shapes, ignored = _objects(file, label, receipt)
         names |= {shape.name for shape in shapes}
         extra = {IGNORED: ignored} if ignored else {}
-        entries.append(Entry(label, name if path else f"{name}.png", known_size(path), path, shapes, extra))
+        entries.append(Entry(label, name, known_size(path), path, shapes, extra))
     regions = sum(len(entry.extra.get(IGNORED, ())) for entry in entries)
     if regions:
         detail = f"{regions:,} {IGNORE} regions, kept in the images' {IGNORED!r}"

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cvtune.data.formats.entries import size_of_image
-from cvtune.data.formats.file_sets import FileSet, Finders
+from cvtune.data.formats.file_sets import FileSet
 from cvtune.data.formats.texts import read_lines
+from cvtune.data.image_files import ImageFinder
 from cvtune.errors import DataError
 
-__all__ = ["IGNORED", "finders_of", "known_size", "label_files"]
+__all__ = ["IGNORED", "Beside", "known_size", "label_files"]
 
 LOOK_AT = 8
 DEEPEST = 4
@@ -53,10 +54,44 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool]) -> FileSet:
     return FileSet(path, tuple(files), tops if len(tops) > 1 and all(file.parent != path for file in files) else ())
 
 
-def finders_of(files: FileSet, images: Path | None, beside: Sequence[str]) -> Finders:
-    """A finder of images that also looks into the folders named `beside` next to each folder of labels."""
-    parents = dict.fromkeys(file.parent.parent for file in files.files)
-    return Finders(files.root, images, beside=[str(parent / name) for parent in parents for name in beside])
+class Beside:
+    """Finds the image of a file of labels, by its stem: in folders next to the labels' own, or in `images`."""
+
+    def __init__(self, files: FileSet, images: Path | None, names: Sequence[str]) -> None:
+        """Look into the folders called `names` first; with `images`, into its folders of the same splits first.
+
+        Raises:
+            DataError: `images` is no folder.
+        """
+        if images is not None and not images.is_dir():
+            raise DataError(f"{images}: no such folder of images; correct `images`")
+        self._root = files.root
+        self._images = images
+        self._names = names
+        self._several = len({file.parent for file in files.files}) > 1
+        self._finders: dict[Path, ImageFinder] = {}
+
+    def find(self, file: Path) -> tuple[Path | None, str]:
+        """(the image or None, what it is called): its name, or its path where there are several folders of labels."""
+        folder = file.parent
+        top = folder.relative_to(self._root).parts[0] if folder != self._root else ""
+        if folder not in self._finders:
+            if self._images is None:
+                places = [folder.parent / name for name in self._names] + [folder, folder.parent]
+            else:
+                bases = [self._images / top, self._images]
+                places = [base / name for base in bases for name in self._names]
+                places = [self._images / folder.name, *places] if top else places
+                places += bases
+            self._finders[folder] = ImageFinder(places)
+        found = self._finders[folder].find(file.stem, any_suffix=True)
+        if found is None:
+            return None, f"{top}/{file.stem}.png" if self._several and top else f"{file.stem}.png"
+        path = found[0]
+        if not self._several:
+            return path, path.name
+        base = self._images if self._images is not None else self._root
+        return path, (path.relative_to(base) if path.is_relative_to(base) else Path(top, path.name)).as_posix()
 
 
 def known_size(path: Path | None) -> tuple[int, int] | None:

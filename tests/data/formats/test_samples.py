@@ -226,6 +226,43 @@ def supervisely(root: Path) -> None:
     put(root / "ds1" / "ann" / "a.jpg.json", {"size": {"height": 40, "width": 60}, "objects": objects, "tags": []})
 
 
+@sample("dota")
+def dota(root: Path) -> None:
+    for part in ("train", "val"):
+        put(root / part / "images" / "P1.png", None)
+        lines = [
+            "imagesource:GoogleEarth",
+            "gsd:0.146",
+            "5 5 20 8 18 20 3 17 large-vehicle 1",
+            "30 5 40 5 40 9 30 9 ship 0",
+        ]
+        put(root / part / "labelTxt" / "P1.txt", "\n".join(lines) + "\n")
+
+
+@sample("visdrone")
+def visdrone(root: Path) -> None:
+    put(root / "images" / "a.jpg", None)
+    put(root / "annotations" / "a.txt", "2,3,10,10,1,4,0,1\n20,5,10,20,0,11,1,0\n40,5,9,9,0,0,0,0\n")
+
+
+@sample("wider_face")
+def wider_face(root: Path) -> None:
+    put(root / "WIDER_train" / "images" / "0--Parade" / "a.jpg", None)
+    put(root / "WIDER_train" / "images" / "0--Parade" / "b.jpg", None)
+    faces = ["0--Parade/a.jpg", "2", "2 3 10 10 0 0 0 0 0 0 ", "20 5 10 20 2 0 1 1 0 0 "]
+    faces += ["0--Parade/b.jpg", "0", "0 0 0 0 0 0 0 0 0 0 "]
+    put(root / "wider_face_split" / "wider_face_train_bbx_gt.txt", "\n".join(faces) + "\n")
+
+
+@sample("mot")
+def mot(root: Path) -> None:
+    for frame in (1, 2):
+        put(root / "train" / "S-02" / "img1" / f"00000{frame}.jpg", None)
+    info = "name=S-02\nimDir=img1\nframeRate=30\nseqLength=2\nimWidth=60\nimHeight=40\nimExt=.jpg"
+    put(root / "train" / "S-02" / "seqinfo.ini", f"[Sequence]\n{info}\n")
+    put(root / "train" / "S-02" / "gt" / "gt.txt", "1,1,3,4,10,10,1,1,0.9\n1,2,21,6,10,20,0,3,1\n")
+
+
 def read(name: str, path: Path, **options: Any) -> tuple[Dataset, Receipt]:
     receipt = Receipt()
     dataset = load_format(name).read(ReadSource(path, **options), receipt)
@@ -296,6 +333,7 @@ WRITTEN = {  # format -> (masks are kept, digits of boxes that are kept)
     "csv": (False, 6),
     "kitti": (False, 6),
     "datumaro": (True, 6),
+    "dota": (False, 1),
     "lvis": (True, 6),
     "supervisely": (True, 6),
 }
