@@ -108,6 +108,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "image-size-differs": "The annotation's image size is not that of the file.",
         "image-size-filled": "The image size was missing and was read from the file.",
         "image-size-implausible": "The stated image size is beyond any image.",
+        "image-size-missing": "The image's size is not known, and coordinates are shares of it.",
         "image-tags-lost": "Tags and answers about a whole image are not read.",
         "image-unreadable": "The image file is damaged.",
         "train-val-leak": "An image of one split is also in another, so scores will be too high.",

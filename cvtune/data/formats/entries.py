@@ -186,7 +186,7 @@ def assemble(
         _note_doubles(entry, receipt)
     if unsized and not images and any(entry.shapes for entry in entries):
         raise DataError(
-            f"{source}: none of its {len(entries):,} images has a known size (the first: {unsized[0]}); give the "
+            f"{source}: none of its {len(entries):,} images has a known size (the first: {' '.join(unsized[0].split())}); give the "
             "folder of the images with `images`"
         )
     if missing:

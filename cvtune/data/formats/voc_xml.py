@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["VocFile", "VocLayout", "VocObject", "find_layout", "is_voc", "parse_xml", "read_voc_file", "subset_ids"]
 
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
+# More pixels than any image has are a mistake: the size is read from the image then.
+LARGEST = 2**30
 ROTATED = ("cx", "cy", "w", "h", "angle")
 # What an <object> is known to hold; anything else is reported as lost.
 KNOWN_TAGS = frozenset(
@@ -169,13 +171,16 @@ def read_voc_file(path: Path, layout: VocLayout) -> VocFile | str:
             extra[key] = text
     if database := _text(root, "source/database"):
         extra["database"] = database
+    width, height = _whole(_text(root, "size/width")), _whole(_text(root, "size/height"))
+    if width * height > LARGEST:
+        width = height = 0
     return VocFile(
         path,
         label,
         path.relative_to(layout.annotations).with_suffix("").as_posix(),
         _text(root, "filename"),
-        _whole(_text(root, "size/width")),
-        _whole(_text(root, "size/height")),
+        width,
+        height,
         tuple(_object(element, i) for i, element in enumerate(root.findall("object"), start=1)),
         extra,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import struct
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from PIL import Image as Pillow
 from cvtune.data.coco import Annotation, Category, Dataset, Image, Rle
 from cvtune.data.formats import FORMATS, ReadSource, detect_format, load_format
 from cvtune.data.formats.mask_images import png_of_mask
+from cvtune.data.formats.tf_example import masked_crc32c
 from cvtune.data.geometry import mask_to_rle, rle_iou, segmentation_to_rle
 from cvtune.data.receipt import Receipt
 from cvtune.errors import CvtuneError, UnsupportedError
@@ -263,6 +265,82 @@ def mot(root: Path) -> None:
     put(root / "train" / "S-02" / "gt" / "gt.txt", "1,1,3,4,10,10,1,1,0.9\n1,2,21,6,10,20,0,3,1\n")
 
 
+@sample("vott")
+def vott(root: Path) -> None:
+    put(root / "a b.jpg", None)
+    box = {"left": 2, "top": 3, "width": 10.5, "height": 10}
+    points = [{"x": 20, "y": 5}, {"x": 30, "y": 5}, {"x": 30, "y": 25}]
+    regions = [
+        {"type": "RECTANGLE", "tags": ["cat"], "boundingBox": box, "points": []},
+        {"type": "POLYGON", "tags": ["dog", "pet"], "points": points},
+    ]
+    asset = {"asset": {"name": "a%20b.jpg", "size": {"width": 60, "height": 40}}, "regions": regions}
+    put(root / "x-export.json", {"name": "x", "tags": [{"name": "dog"}, {"name": "cat"}], "assets": {"id1": asset}})
+
+
+@sample("imagefolder")
+def imagefolder(root: Path) -> None:
+    for part in ("train", "test"):
+        put(root / part / "a.png", None)
+        objects = {"bbox": [[2, 3, 10, 10], [20, 5, 10, 20.5]], "categories": [0, 3]}
+        put(root / part / "metadata.jsonl", json.dumps({"file_name": "a.png", "objects": objects}) + "\n")
+
+
+@sample("imagefolder: csv")
+def imagefolder_csv(root: Path) -> None:
+    put(root / "a.png", None)
+    objects = '[{""bbox"": [2, 3, 10, 10], ""label"": ""cat""}]'
+    put(root / "metadata.csv", f'file_name,objects\na.png,"{objects}"\n')
+
+
+@sample("mots")
+def mots(root: Path) -> None:
+    put(root / "images" / "0002" / "000001.jpg", None)
+    values = canvas((2, 3, 12, 13, 1001), (20, 5, 30, 25, 2007), (40, 0, 60, 9, 10000), dtype=np.int32)
+    put(root / "instances" / "0002" / "000001.png", values.astype(np.uint16))
+
+
+def message(*fields: tuple[int, bytes]) -> bytes:
+    """Fields of Protocol Buffers, all of the kind with a length (here below 2 ** 14)."""
+    out = b""
+    for number, content in fields:
+        size = len(content)
+        out += bytes([number << 3 | 2, size & 0x7F | 0x80, size >> 7]) + content
+    return out
+
+
+def example(**features: Any) -> bytes:
+    """A tf.train.Example of lists of bytes, floats or integers below 128."""
+    entries = []
+    for name, values in features.items():
+        if isinstance(values[0], bytes):
+            feature = message((1, message(*((1, value) for value in values))))
+        elif isinstance(values[0], float):
+            feature = message((2, message((1, struct.pack(f"<{len(values)}f", *values)))))
+        else:
+            feature = message((3, message((1, bytes(values)))))
+        key = "image/" + name.replace("__", "/")
+        entries.append((1, message((1, key.encode()), (2, feature))))
+    return message((1, message(*entries)))
+
+
+def record(content: bytes) -> bytes:
+    head = struct.pack("<Q", len(content))
+    return head + struct.pack("<I", masked_crc32c(head)) + content + struct.pack("<I", masked_crc32c(content))
+
+
+@sample("tfrecord")
+def tfrecord(root: Path) -> None:
+    boxes = {"xmin": [0.1, 0.5], "ymin": [0.2, 0.25], "xmax": [0.3, 0.75], "ymax": [0.4, 0.5]}
+    content = example(
+        filename=[b"a.jpg"], width=[60], height=[40], encoded=[b"jpeg"], object__class__text=[b"cat", b"dog"],
+        object__class__label=[1, 2], object__is_crowd=[0, 1],
+        **{f"object__bbox__{key}": values for key, values in boxes.items()},
+    )  # fmt: skip
+    put(root / "train.record-00000-of-00001", record(content))
+    put(root / "label_map.pbtxt", "item {\n id: 1\n name: 'cat'\n}\nitem {\n id: 2\n name: 'dog'\n}\n")
+
+
 def read(name: str, path: Path, **options: Any) -> tuple[Dataset, Receipt]:
     receipt = Receipt()
     dataset = load_format(name).read(ReadSource(path, **options), receipt)
@@ -334,6 +412,7 @@ WRITTEN = {  # format -> (masks are kept, digits of boxes that are kept)
     "kitti": (False, 6),
     "datumaro": (True, 6),
     "dota": (False, 1),
+    "imagefolder": (False, 6),
     "lvis": (True, 6),
     "supervisely": (True, 6),
 }
@@ -455,7 +534,7 @@ def _with_value(content: bytes, at: int, value: bytes) -> bytes:
     return content[:start] + value + content[end:]
 
 
-TEXTS = {".json", ".csv", ".txt", ".xml", ".jsonl", ".ini"}
+TEXTS = {".json", ".csv", ".txt", ".xml", ".jsonl", ".ini", ".pbtxt"}
 
 
 @pytest.mark.parametrize("name", SAMPLES)
