@@ -185,8 +185,9 @@ def assemble(
                 annotations.append(annotation)
         _note_doubles(entry, receipt)
     if unsized and not images and any(entry.shapes for entry in entries):
+        first = " ".join(unsized[0].split())
         raise DataError(
-            f"{source}: none of its {len(entries):,} images has a known size (the first: {' '.join(unsized[0].split())}); give the "
+            f"{source}: none of its {len(entries):,} images has a known size (the first: {first}); give the "
             "folder of the images with `images`"
         )
     if missing:
