@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tempfile
 from pathlib import Path
 
 import yaml
 
 from cvtune.backends import BACKENDS, load_backend
 from cvtune.cli import app
+from cvtune.data.coco import Dataset
+from cvtune.data.formats import FORMATS, load_format
+from cvtune.data.receipt import Receipt
+from cvtune.errors import UnsupportedError
 from cvtune.spec import Spec
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +32,21 @@ def test_the_page_of_fields_is_the_code_s() -> None:
     for key, _, _ in module.leaves(Spec):
         for name in BACKENDS:
             assert key in load_backend(name).fields, f"backend {name} does not say how it honours {key}"
+
+
+def test_the_page_of_formats_has_a_row_for_each_and_says_who_can_be_written() -> None:
+    page = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| yes \| (yes|no) \|", page, flags=re.MULTILINE)
+    assert [name for name, _ in rows] == list(FORMATS)
+    nothing = Dataset((), (), ())
+    for name, written in rows:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                load_format(name).write(nothing, Path(folder), Receipt())
+        except UnsupportedError:
+            assert written == "no", name
+        else:
+            assert written == "yes", name
 
 
 def test_the_spec_in_the_readme_is_valid() -> None:

@@ -84,6 +84,10 @@ def convert(
             receipt.check_sums()
         receipts.append(receipt)
     receipt = Receipt.merge(*receipts)
+    # A format may tie the folders of several parts together by a file above them.
+    write_index = getattr(writer, "write_index", None)
+    if not dry_run and write_index is not None and len(parts) > 1:
+        written.append(write_index(dst, [part for part in parts if part], read[0][0]))
     if not dry_run:
         write_json(dst / "receipt.json", _record(receipt, name, evidence, to_format, src, written, dst))
     return receipt

@@ -30,6 +30,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "box-outside": "The box lies wholly outside its image.",
         "box-clipped": "The box stuck out of its image and was clipped.",
         "box-grown": "The box was narrower than one pixel and was grown to one.",
+        "box-replaced": "The format takes the box of an object with a mask from the mask; the stated box differed.",
         "box-rounded": "Box coordinates were rounded to whole pixels.",
         "box-from-mask": "The box was missing and was taken from the mask.",
         "rotation-as-polygon": "A rotated box became a polygon of its four corners, with the upright box around it.",
@@ -75,7 +76,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         # Classes
         "class-assumed": "No object names a class; all were taken to be of one.",
         "class-found": "Which field holds the class was decided by evidence in the files.",
-        "class-placeholder": "The category is the name of the whole set, and without objects; it was left out.",
+        "class-placeholder": "A category bears the name of the whole set and stands above all others.",
         "class-several": "The object names several classes; the first was taken.",
         "classes-lost": "The format written has no list of classes, so those without objects are lost.",
         "classes-checked": "Images were checked for some classes only; scores take every image for labelled in full.",

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as Pillow
 
 from cvtune.data.coco import load_coco
 from cvtune.data.convert import convert
+from cvtune.data.formats import ReadSource, yolo
+from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
 XML = (
@@ -142,6 +145,27 @@ def test_a_bad_part_leaves_nothing_half_done(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing"):
         convert(root, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_format_of_many_files_is_not_written_over_itself(tmp_path: Path) -> None:
+    convert(coco_file(tmp_path / "a.json"), tmp_path / "set", to_format="labelme")
+    with pytest.raises(DataError, match="would replace the source"):
+        convert(tmp_path / "set", tmp_path / "set", to_format="labelme")
+    assert convert(tmp_path / "set", tmp_path / "set" / "other", to_format="labelme").annotations_out == 1
+
+
+def test_parts_of_a_yolo_set_are_tied_together(tmp_path: Path) -> None:
+    root, out = devkit(tmp_path / "set", {"train": "a\nc\n", "val": "d\n"}), tmp_path / "out"
+    convert(root, out, to_format="yolo")
+    assert yolo.subsets(out) == ("train", "val")
+    images = tmp_path / "images"
+    images.mkdir()
+    for stem in "acd":
+        Pillow.new("L", (20, 10)).save(images / f"{stem}.jpg")
+    val = yolo.read(ReadSource(out, images, "val"), Receipt())
+    assert [image.file_name for image in val.images] == ["d.jpg"]
+    assert val.annotations[0].bbox_xywh == pytest.approx((0, 0, 8, 10))
+    assert len(yolo.read(ReadSource(out, images), Receipt()).images) == 3
 
 
 @pytest.mark.real

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from cvtune.data.coco import Dataset, load_coco, save_coco
@@ -16,6 +18,8 @@ __all__ = ["detect", "read", "subsets", "write"]
 
 # Of a folder of many small JSON files (another format's) not all are opened.
 LOOK_AT = 20
+# What Roboflow calls the file of each split.
+EXPORTED = "_annotations.coco.json"
 
 
 def detect(path: Path) -> str | None:
@@ -50,6 +54,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     came.update(receipt.classes_dropped - lost)
     receipt.count_in(len(dataset.images) + receipt.images_dropped - images_lost, came)
     receipt.files.append(file)
+    dataset = _without_placeholder(dataset, file, receipt)
     missing = [image.file_name for image in dataset.images if image.path is None]
     if missing:
         folders = ImageFinder(image_folders(file, source.images)).describe()
@@ -69,12 +74,38 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     return (file,)
 
 
+def _without_placeholder(dataset: Dataset, file: Path, receipt: Receipt) -> Dataset:
+    """The set without Roboflow's category 0, which is named after the whole project and stands above all others.
+
+    It goes only where no file of the set has an object of it, so that all splits keep the same classes.
+    """
+    top = next((c for c in dataset.categories if c.id == 0 and c.supercategory == "none"), None)
+    rest = tuple(category for category in dataset.categories if category is not top)
+    if top is None or not rest or any(category.supercategory != top.name for category in rest):
+        return dataset
+    used = sum(annotation.category_id == 0 for annotation in dataset.annotations)
+    if not used:
+        splits = [other for other in file.parent.parent.glob(f"*/{file.name}") if other != file]
+        used = sum(map(_objects_of_placeholder, splits)) if file.name == EXPORTED else 0
+    kept = f"kept, since {used:,} objects have it" if used else "left out, no object has it"
+    receipt.note("class-placeholder", file.name, f"category 0, {top.name!r}: {kept}")
+    return dataset if used else replace(dataset, categories=rest)
+
+
+def _objects_of_placeholder(file: Path) -> int:
+    try:
+        records = chain.from_iterable(open_coco(file).chunks("annotations"))
+        return sum(record.get("category_id") == 0 for record in records)
+    except DataError:
+        return 0
+
+
 def _coco_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and _is_coco(path) else []
     beside = sorted(path.glob("*.json"))[:LOOK_AT]
     below = sorted(path.glob("annotations/*.json"))[:LOOK_AT]
-    exported = sorted(path.glob("*/_annotations.coco.json"))
+    exported = sorted(path.glob(f"*/{EXPORTED}"))
     return [file for file in dict.fromkeys([*beside, *below, *exported]) if _is_coco(file)]
 
 
@@ -86,7 +117,7 @@ def _is_coco(file: Path) -> bool:
 
 
 def _label(file: Path) -> str:
-    return file.parent.name if file.name == "_annotations.coco.json" else file.stem
+    return file.parent.name if file.name == EXPORTED else file.stem
 
 
 def _choose(path: Path, subset: str | None) -> Path:

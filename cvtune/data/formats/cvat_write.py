@@ -15,6 +15,7 @@ from cvtune.data.formats.writing import (
     Groups,
     Losses,
     names_of,
+    note_boxes,
     note_categories,
     objects_of,
     place_of,
@@ -64,6 +65,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
         size = f'width="{image.width}" height="{image.height}"'
         images.append(f'  <image id="{number}" name={_quoted(name)} {size}>\n{"".join(shapes)}  </image>\n')
     losses.say()
+    note_boxes(dataset, str(file), receipt)
     order = {category.id: i for i, category in enumerate(dataset.categories, start=1)}
     note_categories(dataset, str(file), receipt, order)
     labels = "".join(_label(category.name, attributes.get(category.name, {})) for category in dataset.categories)

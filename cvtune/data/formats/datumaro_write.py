@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cvtune.data.coco import Annotation, Dataset, Rle
-from cvtune.data.formats.writing import Groups, Losses, note_categories, objects_of, relative_name
+from cvtune.data.formats.writing import Groups, Losses, note_boxes, note_categories, objects_of, relative_name
 from cvtune.data.geometry import rle_to_json
 from cvtune.data.receipt import Receipt
 from cvtune.runs import write_json
@@ -49,6 +49,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
         attr = image.extra.get("attr")
         items.append({"id": key, "annotations": records, "attr": attr if isinstance(attr, dict) else {}, "image": size})
     losses.say()
+    note_boxes(dataset, str(path), receipt)
     note_categories(dataset, str(path), receipt, numbers)
     labels = [{"name": category.name, "parent": "", "attributes": []} for category in dataset.categories]
     file = path if path.suffix.lower() == ".json" else path / "annotations" / "default.json"

@@ -12,6 +12,7 @@ from cvtune.data.coco import Annotation, Dataset, Image, Polygon, Rle
 from cvtune.data.formats.writing import (
     Losses,
     names_of,
+    note_boxes,
     note_categories,
     objects_of,
     place_of,
@@ -72,6 +73,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     if boxes:
         receipt.note("box-as-polygon", str(path), f"{boxes:,} boxes were written as their four corners")
     losses.say()
+    note_boxes(dataset, str(path), receipt)
     note_categories(dataset, str(path), receipt)
     if dataset.images:
         receipt.note("images-not-written", str(path), "put them into the folder `images`")

@@ -185,9 +185,8 @@ def assemble(
                 annotations.append(annotation)
         _note_doubles(entry, receipt)
     if unsized and not images and any(entry.shapes for entry in entries):
-        first = " ".join(unsized[0].split())
         raise DataError(
-            f"{source}: none of its {len(entries):,} images has a known size (the first: {first}); give the "
+            f"{source}: none of its {len(entries):,} images has a known size (the first: {unsized[0]!r}); give the "
             "folder of the images with `images`"
         )
     if missing:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
 
@@ -50,11 +51,20 @@ def find_files(path: Path, *suffixes: str) -> FileSet:
     pattern = ""
     for _ in range(DEEPEST + 1):
         pattern += "*" if not pattern else "/*"
-        files = tuple(sorted(file for file in path.glob(pattern) if file.suffix.lower() in suffixes and file.is_file()))
+        found = sorted(file for file in path.glob(pattern) if file.suffix.lower() in suffixes and file.is_file())
+        files = tuple(file for file in found if not _is_receipt(file))
         if files:
             folders = tuple(dict.fromkeys(file.relative_to(path).parts[0] for file in files)) if "/" in pattern else ()
             return FileSet(path, files, folders if len(folders) > 1 else ())
     return FileSet(path, ())
+
+
+def _is_receipt(file: Path) -> bool:
+    """Whether a file is what `cvtune convert` leaves beside its output; an image may be called receipt too."""
+    if file.name != "receipt.json":
+        return False
+    top = json_top(file)
+    return top is not None and {"from", "to", "counts", "outputs"} <= set(top.keys)
 
 
 def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: str) -> str | None:

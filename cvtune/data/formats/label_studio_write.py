@@ -7,7 +7,15 @@ from typing import Any
 
 from cvtune.data.coco import Annotation, Dataset, Image
 from cvtune.data.formats.label_studio_rle import encode_brush
-from cvtune.data.formats.writing import Losses, names_of, note_categories, objects_of, place_of, relative_name
+from cvtune.data.formats.writing import (
+    Losses,
+    names_of,
+    note_boxes,
+    note_categories,
+    objects_of,
+    place_of,
+    relative_name,
+)
 from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
 from cvtune.data.receipt import Receipt
 from cvtune.runs import write_json
@@ -45,6 +53,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
             {"id": number, "data": {"image": name, **size}, "annotations": [{"id": number, "result": results}]}
         )
     losses.say()
+    note_boxes(dataset, str(file), receipt)
     note_categories(dataset, str(file), receipt)
     write_json(file, tasks)
     return (file,)

@@ -15,6 +15,7 @@ from cvtune.data.formats.writing import (
     Groups,
     Losses,
     names_of,
+    note_boxes,
     note_categories,
     objects_of,
     place_of,
@@ -67,6 +68,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
         write_json(target, record)
         files.append(target)
     losses.say()
+    note_boxes(dataset, str(path), receipt)
     note_categories(dataset, str(path), receipt)
     receipt.note("images-not-written", str(path), "LabelMe opens images that lie beside their files")
     return tuple(files)

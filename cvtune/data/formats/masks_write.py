@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from cvtune.data.coco import Dataset, Rle
 from cvtune.data.formats.mask_images import png_of_mask
-from cvtune.data.formats.writing import Losses, names_of, note_categories, objects_of, place_of
+from cvtune.data.formats.writing import Losses, names_of, note_boxes, note_categories, objects_of, place_of
 from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
 from cvtune.data.receipt import Receipt
 from cvtune.runs import write_bytes
@@ -52,6 +52,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
             write_bytes(file, png_of_mask(mask))
             files.append(file)
     losses.say()
+    note_boxes(dataset, str(path), receipt)
     note_categories(dataset, str(path), receipt)
     if dataset.images:
         receipt.note("images-not-written", str(path), "put them into the folder `images`")

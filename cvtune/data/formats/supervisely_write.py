@@ -9,7 +9,16 @@ from typing import Any
 
 from cvtune.data.coco import Annotation, Dataset, Image, Rle
 from cvtune.data.formats.mask_images import crop, png_of_mask
-from cvtune.data.formats.writing import Losses, names_of, note_categories, objects_of, place_of, plain, relative_name
+from cvtune.data.formats.writing import (
+    Losses,
+    names_of,
+    note_boxes,
+    note_categories,
+    objects_of,
+    place_of,
+    plain,
+    relative_name,
+)
 from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
 from cvtune.data.receipt import Receipt
 from cvtune.runs import write_json
@@ -66,6 +75,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
         write_json(file, {"description": "", "tags": [], "size": size, "objects": listed})
         files.append(file)
     losses.say()
+    note_boxes(dataset, str(path), receipt)
     note_categories(dataset, str(path), receipt, ids)
     if dataset.images:
         receipt.note("images-not-written", str(path), f"put them into the folder `{DATASET}/img`")

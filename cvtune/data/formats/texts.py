@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import mmap
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ MARKS = (
 )
 # JSON that is looked into, not read: the first records of a list.
 LOOK_AT = 3
+# Bytes; room for a photograph within a record, not for a list of all annotations.
+LARGEST_RECORD = 2**26
 
 
 def read_text(path: Path, receipt: Receipt | None = None, label: str | None = None) -> str:
@@ -110,10 +113,12 @@ class JsonTop:
         return tuple(self._values)
 
     def get(self, key: str) -> Any:
-        """The decoded value of a key, or None."""
+        """The decoded value of a key; None where it is missing or too large to be one record."""
         value = self._values.get(key)
         if not isinstance(value, msgspec.Raw):
             return value
+        if len(memoryview(value)) > LARGEST_RECORD:
+            return None
         try:
             return msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -123,11 +128,12 @@ class JsonTop:
 def json_top(path: Path) -> JsonTop | None:
     """Look into a JSON file without decoding all of it; None where it is no JSON object or list."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        with open(path, "rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # ValueError: an empty file
         return None
     try:
-        if content.lstrip()[:1] == b"[":
+        if content[:100].lstrip()[:1] == b"[":
             raw = msgspec.json.decode(content, type=list[msgspec.Raw])
             return JsonTop(None, [msgspec.json.decode(record) for record in raw[:LOOK_AT]])
         return JsonTop(msgspec.json.decode(content, type=dict[str, msgspec.Raw]), None)

@@ -13,6 +13,7 @@ from cvtune.data.coco import Annotation, Dataset, Image
 from cvtune.data.formats.writing import (
     Losses,
     names_of,
+    note_boxes,
     note_categories,
     objects_of,
     one_polygon,
@@ -65,6 +66,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
             "file_attributes": attributes if isinstance(attributes, Mapping) else {},
         }
     losses.say()
+    note_boxes(dataset, str(file), receipt)
     note_categories(dataset, str(file), receipt)
     if file.suffix.lower() == ".csv":
         write_text(file, _csv(records))

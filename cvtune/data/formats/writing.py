@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from cvtune.data.coco import Annotation, Dataset, Id, Image, Polygon, Rle
-from cvtune.data.geometry import mask_to_polygons, rle_iou, rle_to_mask, segmentation_to_rle
+from cvtune.data.geometry import mask_to_polygons, rle_iou, rle_to_mask, segmentation_bbox_xywh, segmentation_to_rle
 from cvtune.data.outlines import join_polygons
 from cvtune.data.receipt import Receipt
 
@@ -16,6 +16,7 @@ __all__ = [
     "Groups",
     "Losses",
     "names_of",
+    "note_boxes",
     "note_categories",
     "objects_of",
     "one_polygon",
@@ -25,6 +26,9 @@ __all__ = [
     "relative_name",
     "unique_key",
 ]
+
+# Boxes closer than this, in pixels, are the same.
+ROUNDING = 0.01
 
 
 def names_of(dataset: Dataset) -> dict[Id, str]:
@@ -125,6 +129,22 @@ def note_categories(dataset: Dataset, where: str, receipt: Receipt, order: Mappi
     above = sum(c.supercategory not in {None, "", "none", c.name} for c in dataset.categories)
     if above:
         receipt.note("attributes-lost", where, f"supercategory of {above:,} categories")
+
+
+def note_boxes(dataset: Dataset, where: str, receipt: Receipt) -> None:
+    """Note the objects whose box is not that of their mask: with a mask, these formats state no box of its own."""
+    images = {image.id: image for image in dataset.images}
+    changed, most = 0, 0.0
+    for annotation in dataset.annotations:
+        if annotation.segmentation is None:
+            continue
+        image = images[annotation.image_id]
+        box = segmentation_bbox_xywh(annotation.segmentation, (image.height, image.width))
+        apart = max(abs(a - b) for a, b in zip(box, annotation.bbox_xywh, strict=True))
+        changed += apart > ROUNDING
+        most = max(most, apart)
+    if changed:
+        receipt.note("box-replaced", where, f"{changed:,} objects, by up to {most:.2f} px")
 
 
 def polygons_of(annotation: Annotation, image: Image, where: str, name: str, receipt: Receipt) -> tuple[Polygon, ...]:

@@ -17,11 +17,11 @@ from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, assemble, size_of_image
 from cvtune.data.formats.texts import number, read_lines
 from cvtune.data.formats.yolo_layout import YoloItem, YoloLayout, find_yolo, label_files, yolo_config
-from cvtune.data.formats.yolo_write import write
+from cvtune.data.formats.yolo_write import write, write_index
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
 
-__all__ = ["detect", "read", "subsets", "write"]
+__all__ = ["detect", "read", "subsets", "write", "write_index"]
 
 LOOK_AT = 20
 # Classes beyond any model: a number of this size is a coordinate or an id.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -167,7 +168,7 @@ def _names(values: Mapping[str, Any], config: Path) -> dict[int, str] | None:
         for key, name in names.items():
             index = number(key)
             if not (index >= 0 and index.is_integer()) or isinstance(name, list | dict) or name is None:
-                raise DataError(f"{config}: names: must be a list, or a name for each number; got {key}: {name}")
+                raise DataError(f"{config}: names: must be a list, or a name for each number; got {key!r}: {name!r}")
             found[int(index)] = str(name)
         return found
     return None
@@ -221,6 +222,7 @@ def _in_folder(place: Path | None, labels: Path | None, images: Path | None) -> 
     found = _images_in(place) if place is not None and place.is_dir() else []
     items: list[YoloItem] = []
     used: set[Path] = set()
+    taken = set(found)
     # With one folder of images for several parts, the labels say which images are a part's.
     lent = place is not None and place == images and labels is not None
     for image in found:
@@ -238,7 +240,7 @@ def _in_folder(place: Path | None, labels: Path | None, images: Path | None) -> 
             key = file.relative_to(labels).with_suffix("")
             # The finder goes by the base name alone too, which may be another folder's image.
             hit = finder.find(key.as_posix(), any_suffix=True) if len(key.parts) == 1 else None
-            if hit is not None and any(item.image == hit[0] for item in items):
+            if hit is not None and hit[0] in taken and not lent:
                 hit = None
             items.append(YoloItem(hit[0] if hit else None, hit[0].name if hit else key.as_posix(), file))
     return items
@@ -258,11 +260,9 @@ def _listed(file: Path, bases: Iterable[Path], images: Path | None) -> list[Yolo
         if image is None or not image.is_file():
             hit = finder.find(name)
             image = hit[0] if hit and (len(PurePosixPath(name).parts) == 1 or hit[0].match(name)) else None
-        places = [*(_beside(image) if image else [])]
-        for base in bases:
-            for path in _ways(text, base):
-                places += _beside(path)
-        items.append(YoloItem(image, name, _first(places)))
+        # Where the image is missing or lies elsewhere, its labels may still be where the list says.
+        stated_at = (place for base in bases for way in _ways(text, base) for place in _beside(way))
+        items.append(YoloItem(image, name, _first(chain(_beside(image) if image else (), stated_at))))
     return items
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import yaml
 
@@ -11,6 +12,7 @@ from cvtune.data.coco import Annotation, Category, Dataset, Image
 from cvtune.data.formats.writing import (
     Losses,
     names_of,
+    note_boxes,
     note_categories,
     objects_of,
     one_polygon,
@@ -22,7 +24,7 @@ from cvtune.data.outlines import box_polygon
 from cvtune.data.receipt import Receipt
 from cvtune.runs import write_text
 
-__all__ = ["write"]
+__all__ = ["write", "write_index"]
 
 
 def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
@@ -62,6 +64,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
         write_text(target, "".join(rows))
         files.append(target)
     losses.say()
+    note_boxes(dataset, str(path), receipt)
     note_categories(dataset, str(path), receipt, order)
     receipt.note("images-not-written", str(folder / "images"), f"put the {len(listed):,} images there")
     record = {
@@ -72,6 +75,24 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     write_text(folder / "train.txt", "".join(listed))
     write_text(config, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
     return (config, folder / "train.txt", *files)
+
+
+def write_index(path: Path, parts: Sequence[str], dataset: Dataset) -> Path:
+    """Write ``data.yaml`` over the sets that `write` has put in folders of `path`, so that they are the parts of one.
+
+    Args:
+        path: the folder of the parts.
+        parts: their names, which are their folders'.
+        dataset: any of them, for the classes.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    usual = {"valid": "val", "validation": "val", "training": "train"}
+    record: dict[str, Any] = {usual.get(part.lower(), part.lower()): f"{part}/train.txt" for part in parts}
+    record["names"] = {index: category.name for index, category in enumerate(_ordered(dataset.categories))}
+    write_text(path / "data.yaml", yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+    return path / "data.yaml"
 
 
 def _ordered(categories: Iterable[Category]) -> list[Category]:

@@ -122,6 +122,29 @@ def test_writing_gives_the_same_set_back(tmp_path: Path, target: str) -> None:
     )
 
 
+def test_roboflows_category_of_the_whole_project_goes_where_no_split_uses_it(tmp_path: Path) -> None:
+    above = {"id": 0, "name": "cells", "supercategory": "none"}
+    below = {"id": 1, "name": "round", "supercategory": "cells"}
+
+    def split(name: str, category_id: int, *categories: dict[str, Any]) -> Path:
+        content = record("x.jpg", boxes=[[0, 0, 2, 2]])
+        content["annotations"][0]["category_id"] = category_id
+        return write(tmp_path / name / "_annotations.coco.json", content | {"categories": list(categories)})
+
+    def read(path: Path) -> tuple[list[Any], list[str]]:
+        receipt = Receipt()
+        dataset = coco.read(ReadSource(path), receipt)
+        details = [event.detail for event in receipt.events if event.code == "class-placeholder"]
+        return [category.id for category in dataset.categories], details
+
+    train = split("train", 1, above, below)
+    assert read(train) == ([1], ["category 0, 'cells': left out, no object has it"])
+    split("valid", 0, above, below)
+    assert read(train) == ([0, 1], ["category 0, 'cells': kept, since 1 objects have it"])
+    assert read(split("plain", 0, above)) == ([0], [])
+    assert read(split("other", 0, above, below | {"supercategory": "animal"})) == ([0, 1], [])
+
+
 @pytest.mark.real
 def test_real_sets(real_data: Path) -> None:
     for path, images, objects in (("fruit_nuts", 18, 165), ("one_set_nine_formats/coco1.0", 4, 23)):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from cvtune.data.coco import Dataset
 from cvtune.data.formats import FORMATS, ReadSource, detect_format, load_format, read_source
 from cvtune.data.receipt import Receipt
-from cvtune.errors import DataError
+from cvtune.errors import DataError, UnsupportedError
 
 COCO = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}
 
@@ -91,26 +94,82 @@ def test_auto_reads_what_it_finds(tmp_path: Path) -> None:
     assert read_source(ReadSource(tmp_path), "auto", Receipt()).categories[0].name == "a"
 
 
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("bccd", "voc"),
-        ("fruit_nuts", "coco"),
-        ("fruit_nuts/trainval.json", "coco"),
-        ("one_set_nine_formats/coco1.0", "coco"),
-        ("one_set_nine_formats/voc1.1", "voc"),
-        ("one_set_nine_formats/labelImg", "voc"),
-    ],
-)
-def test_real_sets(real_data: Path, path: str, expected: str) -> None:
-    assert detect_format(real_data / path)[0] == expected
+REAL = {
+    "bccd": "voc",
+    "nuclei": "masks",
+    "fruit_nuts": "coco",
+    "fruit_nuts/trainval.json": "coco",
+    "one_set_nine_formats/coco1.0": "coco",
+    "one_set_nine_formats/voc1.1": "voc",
+    "one_set_nine_formats/labelImg": "voc",
+    "one_set_nine_formats/phones/vocs": "voc",
+    "one_set_nine_formats/phones": "yolo",
+    "one_set_nine_formats/yolo": "yolo",
+    "one_set_nine_formats/yolo1.1": "yolo",
+    "one_set_nine_formats/yolo1.1/obj.data": "yolo",
+    "one_set_nine_formats/labelme": "labelme",
+    "one_set_nine_formats/grapes": "labelme",
+    "one_set_nine_formats/grapes/1.json": "labelme",
+    "one_set_nine_formats/labelme3.0": "labelme3",
+    "one_set_nine_formats/cvat1.1": "cvat",
+    "one_set_nine_formats/via": "via",
+    "one_set_nine_formats/via/via_region_data.csv": "via",
+    "one_set_nine_formats/via/via_region_data.json": "via",
+    "one_set_nine_formats/CreateML": "createml",
+    "one_set_nine_formats/CreateML/birds.json": "createml",
+}
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["coco", "voc"])
-@pytest.mark.parametrize(
-    "other", ["CreateML", "cvat1.1", "grapes", "labelme", "labelme3.0", "phones", "via", "yolo", "yolo1.1"]
-)
-def test_real_sets_of_other_formats_are_not_claimed(real_data: Path, other: str, name: str) -> None:
-    assert load_format(name).detect(real_data / "one_set_nine_formats" / other) is None
+@pytest.mark.parametrize(("path", "expected"), REAL.items())
+def test_real_sets_are_claimed_by_their_format_alone(real_data: Path, path: str, expected: str) -> None:
+    claims = {name for name in FORMATS if load_format(name).detect(real_data / path)}
+    assert claims == {expected}
+
+
+@pytest.mark.real
+def test_real_sets_of_no_known_format_are_not_claimed(real_data: Path) -> None:
+    assert [name for name in FORMATS if load_format(name).detect(real_data / "nuclei" / "none")] == []
+    assert [name for name in FORMATS if load_format(name).detect(real_data / "one_set_nine_formats" / "LICENSE")] == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_writes_is_claimed_by_it_alone(name: str, tmp_path: Path, awkward: Dataset) -> None:
+    try:
+        files = load_format(name).write(awkward, tmp_path, Receipt())
+    except UnsupportedError:
+        return
+    assert {other for other in FORMATS if load_format(other).detect(tmp_path)} == {name}
+    for file in files:
+        assert {other for other in FORMATS if load_format(other).detect(file)} <= {name}
+
+
+POLYGONS = ("coco", "yolo", "labelme", "cvat", "via", "label_studio", "datumaro", "lvis", "supervisely")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", POLYGONS)
+def test_real_polygons_survive_every_format_that_has_some(
+    real_data: Path, tmp_path: Path, read: Any, objects: Any, name: str
+) -> None:
+    before, _ = read("coco", real_data / "fruit_nuts")
+    target = tmp_path / "a.json" if name in {"coco", "lvis"} else tmp_path
+    written = Receipt()
+    load_format(name).write(before, target, written)
+    after, receipt = read(name, target, images=real_data / "fruit_nuts" / "images")
+    assert [event for event in receipt.events if event.kind == "drop"] == []
+    # The file's boxes are rounded; with a mask the other formats state none.
+    assert ("box-replaced" in written.counts) == (name not in {"coco", "lvis"})
+    assert [(*row[:2], row[4]) for row in objects(after)] == [(*row[:2], row[4]) for row in objects(before)]
+    assert all(np.allclose(a[2], b[2], atol=1.01) for a, b in zip(objects(after), objects(before), strict=True))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", [*POLYGONS, "voc", "createml", "csv", "kitti", "imagefolder"])
+def test_real_boxes_survive_every_format(real_data: Path, tmp_path: Path, read: Any, objects: Any, name: str) -> None:
+    before, _ = read("voc", real_data / "bccd", subset="test")
+    target = tmp_path / "a.json" if name in {"coco", "lvis"} else tmp_path
+    load_format(name).write(before, target, Receipt())
+    after, receipt = read(name, target, images=real_data / "bccd" / "JPEGImages")
+    assert [event for event in receipt.events if event.kind == "drop"] == []
+    assert objects(after) == objects(before)
