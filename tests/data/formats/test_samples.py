@@ -500,7 +500,7 @@ DAMAGE = st.tuples(
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(damage=st.lists(DAMAGE, min_size=1, max_size=2))
 def test_damaged_files_give_errors_of_one_line(
     name: str, damage: list[tuple[int, str, int, bytes, bytes]], tmp_path_factory: pytest.TempPathFactory
