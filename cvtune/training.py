@@ -205,6 +205,7 @@ def _measure_batch_size(
         if best and _extrapolate(seen, batch) > limit:
             break
         plan = _make(spec, prepared, recipe, host, {"data.batch_size": batch, "reason": "trial"})
+        write_json(run.plan, plan.to_json())
         write_native(run, translate_plan(spec, run, plan))
         try:
             run_worker(spec.backend, "measure", run, lock=lock)

@@ -33,6 +33,8 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
     from 0, as MMEngine's hooks expect.
     """
 
+    dataloader: Any
+
     def __init__(
         self,
         runner: Any,
@@ -46,8 +48,7 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         """`length` is the native `train_cfg`; `prepare` loads weights or a checkpoint before the first step."""
         super().__init__(runner, runner._train_dataloader)
         self.seed = int(runner.seed)
-        built: Any = self.dataloader
-        self.dataloader, self.batches = seeded_loader(built, self.seed, plan["data.skip_bad_images"])
+        self.dataloader, self.batches = seeded_loader(self.dataloader, self.seed, plan["data.skip_bad_images"])
         self.run_dir, self.plan, self.journal, self.saver, self.prepare = run, plan, journal, saver, prepare
         self.per_epoch = len(self.batches)
         self.by_epoch = "max_epochs" in length

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["LAYOUTS", "find_layout", "is_foreign", "peek_scope"]
+__all__ = ["LAYOUTS", "find_layout", "is_foreign", "peek_layout", "peek_scope"]
 
 # The first pattern that a file's keys match names its layout; detectors come first, since they hold a classifier.
 LAYOUTS: tuple[tuple[str, str], ...] = (
@@ -41,18 +41,22 @@ def is_foreign(layout: str | None) -> bool:
 
 
 def peek_scope(path: Path) -> Literal["detector", "backbone"]:
-    """What a weights file holds, from the key names in its head; a file that cannot be read counts as a detector.
+    """What a weights file holds, from the key names in its head; a file that cannot be read counts as a detector."""
+    layout = peek_layout(path)
+    return "backbone" if layout is not None and layout.endswith("classifier") else "detector"
+
+
+def peek_layout(path: Path) -> str | None:
+    """The layout of the key names in a weights file's head; None where it cannot be read or none is found.
 
     Nothing is unpickled: the names stand in the file as plain text.
     """
     try:
         head = _head(Path(path))
     except (OSError, ValueError, zipfile.BadZipFile):
-        return "detector"
+        return None
     # A pickled checkpoint of cvtune or of a wrapped model has the same names behind a prefix.
-    names = [text.decode().removeprefix("module.") for text in re.findall(rb"[A-Za-z_][\w.]{4,200}", head)]
-    layout = find_layout(names)
-    return "backbone" if layout is not None and layout.endswith("classifier") else "detector"
+    return find_layout(text.decode().removeprefix("module.") for text in re.findall(rb"[A-Za-z_][\w.]{4,200}", head))
 
 
 def _head(path: Path) -> bytes:

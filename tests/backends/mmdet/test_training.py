@@ -153,7 +153,8 @@ def test_the_native_file_is_trained_by_mmdetections_own_tool(trained: RunDir, tm
     assert "loss_mask" in said
     assert "CvtuneAugment" in trained.config.read_text()
     assert list((tmp_path / "work").glob("epoch_1.pth"))
-    assert not read_json(trained.extras).keys() - {"weights"}
+    assert read_json(trained.extras) == {}
+    assert read_json(trained.record)["native_complete"] is True
 
 
 def test_a_run_killed_within_an_epoch_goes_on_with_the_same_losses(
