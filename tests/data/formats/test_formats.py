@@ -58,7 +58,7 @@ def test_content_decides(tmp_path: Path, files: dict[str, str], expected: str) -
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"not annotations of a known format \(coco, voc.*the folder holds nothing"),
+        ({}, r"not annotations of a known format \(coco, lvis, voc.*the folder holds nothing"),
         ({"a.json": '{"shapes": []}', "a.jpg": ""}, r"the folder holds 1 \.jpg, 1 \.json|1 \.json, 1 \.jpg"),
         (
             {"a.json": json.dumps(COCO), "a.xml": "<annotation><size/></annotation>"},
