@@ -27,7 +27,7 @@ from cvtune.backends.mmdet.zoo import package_root
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "datasets"))
-from shapes import make_shapes
+from shapes import make_shapes  # noqa: E402
 
 WARM = 4
 
@@ -70,9 +70,8 @@ def measure(options: argparse.Namespace, folder: Path):
             own(folder)  # writes the config that both train from
         times = {run.__name__: statistics.median(run(folder)[WARM:]) for run in order}
         ratio = times["theirs"] / times["own"]
-        print(
-            f"round {number + 1}: tools/train.py {times['theirs']:.3f} s, cvtune {times['own']:.3f} s a step: {ratio:.3f}"
-        )
+        seconds = f"tools/train.py {times['theirs']:.3f} s, cvtune {times['own']:.3f} s a step"
+        print(f"round {number + 1}: {seconds}: {ratio:.3f}", flush=True)
         yield ratio
 
 

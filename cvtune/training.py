@@ -285,7 +285,7 @@ def _score(run: RunDir, spec: Spec, plan: Plan, console: Console, lock: int) -> 
     from cvtune.evaluation.table import metrics_table
     from cvtune.report import write_report
 
-    split = "test" if run.data("test").exists() else "val"
+    split = run.scored_split
     predict_split(run, spec, split, run.selected, run.predictions, lock)
     metrics = evaluate_run(run, split=split, check=True)
     stopped = run.stop.exists()

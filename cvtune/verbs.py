@@ -93,14 +93,14 @@ def evaluate(
         metrics = evaluation.evaluate(gt, pred, engine=engine)
     else:
         directory = open_run(run)
-        scored = read_json(directory.metrics).get("split") if directory.metrics.exists() else None
-        split = split or scored or ("test" if directory.data("test").exists() else "val")
-        if pred is None and (not directory.predictions.exists() or (scored is not None and scored != split)):
+        split = split or directory.scored_split
+        if pred is None and not directory.predictions_of(split).exists():
             from cvtune.training import predict_split
             from cvtune.worker import read_spec
 
             with directory.locked() as lock:
-                predict_split(directory, read_spec(directory), split, directory.selected, directory.predictions, lock)
+                out_path = directory.predictions_of(split)
+                predict_split(directory, read_spec(directory), split, directory.selected, out_path, lock)
         metrics = evaluation.evaluate_run(directory, predictions=pred, split=split, engine=engine)
     if out is not None:
         write_json(out, metrics)
