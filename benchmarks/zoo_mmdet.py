@@ -125,7 +125,6 @@ def _attempt(name: str, folder: Path) -> dict[str, Any]:
         weights = folder / "official.pth"
         torch.save({"state_dict": build_model(_without_downloads(other)).state_dict()}, weights)
         record = {"kind": "path", "value": str(weights), "sha256": None, "scope": "detector"}
-        run.extras.write_text(json.dumps({"weights": record}))
     step, batches, model = trial._trial(run, heaviest=True)
     dropped = 0
     if official_classes(official.content) != len(CLASSES):

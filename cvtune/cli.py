@@ -295,16 +295,19 @@ def backends(as_json: AsJson = False) -> None:
 @_verb("cvtune models", "cvtune models --backend torchvision --json")
 def models(
     backend: Annotated[str, typer.Option(metavar="NAME", help="Which backend's.")] = "torchvision",
+    zoo: Annotated[bool, typer.Option("--zoo", help="Every official config that model.zoo may name.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List a backend's models with their size and published AP."""
     from cvtune import verbs
 
-    rows = verbs.models(backend)
+    rows = verbs.zoo(backend) if zoo else verbs.models(backend)
     if as_json:
         _print_json(rows)
         return
-    columns = ["family", "task", "backbone", "config", "parameters", "box_ap", "mask_ap"]
+    columns = ["config", "box_ap", "mask_ap"]
+    if not zoo:
+        columns = ["family", "task", "backbone", "config", "parameters", "box_ap", "mask_ap"]
     _print_table(columns, [[_shown(row[column]) for column in columns] for row in rows])
 
 

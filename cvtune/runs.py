@@ -106,6 +106,19 @@ class RunDir:
         return self.path / "metrics.json"
 
     @property
+    def scored_split(self) -> str:
+        """The split whose scores are the run's: test where there is one, else val."""
+        return "test" if self.data("test").exists() else "val"
+
+    def predictions_of(self, split: str) -> Path:
+        """The predictions of a split: those of another than the run's own lie beside them."""
+        return self.predictions if split == self.scored_split else self.path / f"predictions-{split}.json"
+
+    def metrics_of(self, split: str) -> Path:
+        """The scores of a split: those of another than the run's own lie beside them."""
+        return self.metrics if split == self.scored_split else self.path / f"metrics-{split}.json"
+
+    @property
     def record(self) -> Path:
         """`run.json`: versions, device, kernels, seed, command, hashes, state."""
         return self.path / "run.json"

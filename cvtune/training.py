@@ -205,6 +205,7 @@ def _measure_batch_size(
         if best and _extrapolate(seen, batch) > limit:
             break
         plan = _make(spec, prepared, recipe, host, {"data.batch_size": batch, "reason": "trial"})
+        write_json(run.plan, plan.to_json())
         write_native(run, translate_plan(spec, run, plan))
         try:
             run_worker(spec.backend, "measure", run, lock=lock)
@@ -284,7 +285,7 @@ def _score(run: RunDir, spec: Spec, plan: Plan, console: Console, lock: int) -> 
     from cvtune.evaluation.table import metrics_table
     from cvtune.report import write_report
 
-    split = "test" if run.data("test").exists() else "val"
+    split = run.scored_split
     predict_split(run, spec, split, run.selected, run.predictions, lock)
     metrics = evaluate_run(run, split=split, check=True)
     stopped = run.stop.exists()

@@ -12,11 +12,11 @@ from rich.console import Console
 from cvtune.backends import backend_names, load_backend
 from cvtune.backends.base import NativeConfig
 from cvtune.data.receipt import Receipt
-from cvtune.errors import CvtuneError, SpecError
+from cvtune.errors import CvtuneError, SpecError, UnsupportedError
 from cvtune.plan import Plan
 from cvtune.runs import RunDir, read_json, write_json
 
-__all__ = ["backends", "convert", "evaluate", "models", "plan", "predict", "report", "train", "translate"]
+__all__ = ["backends", "convert", "evaluate", "models", "plan", "predict", "report", "train", "translate", "zoo"]
 
 
 def convert(
@@ -93,14 +93,14 @@ def evaluate(
         metrics = evaluation.evaluate(gt, pred, engine=engine)
     else:
         directory = open_run(run)
-        scored = read_json(directory.metrics).get("split") if directory.metrics.exists() else None
-        split = split or scored or ("test" if directory.data("test").exists() else "val")
-        if pred is None and (not directory.predictions.exists() or (scored is not None and scored != split)):
+        split = split or directory.scored_split
+        if pred is None and not directory.predictions_of(split).exists():
             from cvtune.training import predict_split
             from cvtune.worker import read_spec
 
             with directory.locked() as lock:
-                predict_split(directory, read_spec(directory), split, directory.selected, directory.predictions, lock)
+                out_path = directory.predictions_of(split)
+                predict_split(directory, read_spec(directory), split, directory.selected, out_path, lock)
         metrics = evaluation.evaluate_run(directory, predictions=pred, split=split, engine=engine)
     if out is not None:
         write_json(out, metrics)
@@ -141,7 +141,7 @@ def backends() -> list[dict[str, Any]]:
             "device": None,
             "kernels": {},
             "problem": None,
-            "install": f"pip install 'cvtune[{name}]'",
+            "install": getattr(load_backend(name), "install", f"pip install 'cvtune[{name}]'"),
         }
         try:
             host = probe_host(name)
@@ -157,6 +157,19 @@ def backends() -> list[dict[str, Any]]:
             }
         rows.append(row)
     return rows
+
+
+def zoo(backend: str) -> list[dict[str, Any]]:
+    """One row for each official config that `model.zoo` may name, with its published AP and weights.
+
+    Raises:
+        UnsupportedError: the backend's models are all among its families.
+    """
+    listed = getattr(load_backend(backend), "zoo", None)
+    if listed is None:
+        raise UnsupportedError(f"models --zoo: backend {backend} has no zoo beside its families; leave --zoo out")
+    keys = ("box_ap", "mask_ap", "weights")
+    return [{"config": name, **{key: facts.get(key) for key in keys}} for name, facts in listed().items()]
 
 
 def models(backend: str = "torchvision") -> list[dict[str, Any]]:

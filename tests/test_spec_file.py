@@ -205,7 +205,7 @@ WRONG: dict[str, tuple[str, list[list[str]]]] = {
     ),
     "unknown format": (
         GOOD + "  test: {annotations: more.json, format: pascal_voc}\n",
-        [["spec.yaml:6: data.test.format: unknown format, got 'pascal_voc'; allowed: auto, coco, voc"]],
+        [["spec.yaml:6: data.test.format: unknown format, got 'pascal_voc'; allowed: auto, coco, lvis, voc"]],
     ),
     "origin": (
         GOOD + "  test: {annotations: more.json, origin: 2}\n",

@@ -13,7 +13,7 @@ import msgspec
 
 from cvtune.errors import DataError
 
-__all__ = ["CocoFile", "open_coco"]
+__all__ = ["CocoFile", "is_lvis", "open_coco"]
 
 CHUNK = 128  # records decoded at once: their Python objects stay in the processor's cache; 4,096 took a third longer
 LISTS = ("images", "annotations", "categories")
@@ -126,6 +126,19 @@ def open_coco(path: Path) -> CocoFile:
             "as an empty list where there is nothing"
         )
     return CocoFile(where, values, text if raw else None)
+
+
+def is_lvis(file: CocoFile) -> bool:
+    """Whether a file is LVIS, which is COCO with the classes' frequency and the classes that an image was checked for.
+
+    Raises:
+        DataError: images or categories are no lists of objects.
+    """
+    category = next((record for records in file.chunks("categories") for record in records), {})
+    if "frequency" not in category:
+        return False
+    image = next((record for records in file.chunks("images") for record in records), {})
+    return "neg_category_ids" in image or "not_exhaustive_category_ids" in image
 
 
 def _decode_loosely(text: mmap.mmap, where: str, error: Exception) -> Any:

@@ -23,7 +23,7 @@ from cvtune.errors import DataError
 if TYPE_CHECKING:
     from cvtune.data.receipt import Receipt
 
-__all__ = ["read_coco"]
+__all__ = ["read_coco", "read_coco_file"]
 
 # One for all records without unknown keys: a million empty dicts would take 64 MB.
 EMPTY: Mapping[str, Any] = {}
@@ -33,7 +33,11 @@ NUMBERS = (int, float)
 
 def read_coco(path: Path, images: Path | None, receipt: Receipt | None) -> Dataset:
     """Read a COCO file; see `cvtune.data.coco.load_coco`."""
-    file = open_coco(path)
+    return read_coco_file(open_coco(path), path, images, receipt)
+
+
+def read_coco_file(file: CocoFile, path: Path, images: Path | None, receipt: Receipt | None) -> Dataset:
+    """Read an opened COCO file, which may be another format's in COCO's form."""
     categories = _categories(file)
     listed = _images(file, path, images, receipt)
     reader = _AnnotationReader(path, categories, listed, receipt)

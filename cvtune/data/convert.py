@@ -81,6 +81,7 @@ def convert(
         if not dry_run:
             _keep_sources(receipt.files, target, name == to_format)
             written += writer.write(dataset, target, receipt)
+            receipt.check_sums()
         receipts.append(receipt)
     receipt = Receipt.merge(*receipts)
     # A format may tie the folders of several parts together by a file above them.

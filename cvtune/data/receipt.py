@@ -36,11 +36,14 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "rotation-as-polygon": "A rotated box became a polygon of its four corners, with the upright box around it.",
         "rotation-lost": "A rotated box was replaced by the upright box around it.",
         "origin-found": "Where pixel coordinates start was decided by evidence in the files.",
+        "origin-defined": "Where pixel coordinates start is part of the format's definition.",
         "origin-given": "Where pixel coordinates start was said by the user.",
         "origin-assumed": "No box touches an edge, so coordinates were taken to start at 1, as VOC defines them.",
         # Masks, area, crowds
         "box-as-polygon": "A box was written as a polygon of its four corners, since the file holds polygons.",
         "area-filled": "The area was missing and was computed from the mask, or from the box where there is none.",
+        "ignore-flag-kept": "Objects that the set's own scores leave out were kept; the flag is among their fields.",
+        "ignore-region": "Regions to be ignored whatever the class; COCO has none, so they are no objects.",
         "crowd-dropped": "Crowd regions are left out, as asked by data.crowd.",
         "holes-filled": "A mask's holes cannot be written in this format.",
         "mask-clipped": "The mask or polygon stuck out of its image and was clipped.",
@@ -51,8 +54,19 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "mask-lost": "The format written has no masks.",
         "mask-not-read": "The source has masks that are not read.",
         "mask-missing-file": "The file that holds the object's mask was not found.",
+        "mask-as-rotated-box": "The format written holds rotated boxes; the smallest one around the mask was written.",
+        "mask-hidden": "Objects that are drawn later hide all of it.",
+        "mask-matched": "Masks in image files were given to objects by their place, class and the overlap of boxes.",
+        "mask-needed": "The format written holds masks alone, and the object has none.",
+        "mask-rasterised": "The polygons were turned into a mask of pixels, as the format written needs it.",
+        "mask-resized": "The mask image is of another size than its image, as this format allows; it was scaled.",
+        "mask-size-differs": "The mask image is not of its image's size.",
+        "mask-thresholded": "A mask of one object has grey pixels; those above half of the greatest value are inside.",
+        "mask-values": "The values of a mask image were taken for one object each.",
+        "mask-void": "Pixels of a border belong to no object and were left out.",
+        "masks-overlap": "Masks of one image overlap; they were kept as they are.",
+        "surfaces-not-read": "Surfaces, such as road and sky, are no objects.",
         "mask-outlined": "The format written has no masks of pixels; the mask's outline was written.",
-        "mask-rasterised": "The format written has no object of several polygons; a mask of pixels was written.",
         "mask-missing": "The object has no mask and was left out, as asked by data.missing_masks.",
         "parts-bridged": "The format written has one polygon an object; the parts were joined by lines without width.",
         "parts-joined": "Shapes of one group were read as the parts of one object.",
@@ -65,6 +79,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "class-placeholder": "A category bears the name of the whole set and stands above all others.",
         "class-several": "The object names several classes; the first was taken.",
         "classes-lost": "The format written has no list of classes, so those without objects are lost.",
+        "classes-checked": "Images were checked for some classes only; scores take every image for labelled in full.",
+        "class-renamed": "The format written cannot hold the class's name as it is.",
         "class-dropped": "The class is not among data.classes.",
         "class-missing": "The object has no class name.",
         "class-not-in-train": "The class occurs here but not in the training data, so it cannot be learned.",
@@ -93,12 +109,15 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "image-size-differs": "The annotation's image size is not that of the file.",
         "image-size-filled": "The image size was missing and was read from the file.",
         "image-size-implausible": "The stated image size is beyond any image.",
+        "image-size-missing": "The image's size is not known, and coordinates are shares of it.",
         "image-tags-lost": "Tags and answers about a whole image are not read.",
         "image-unreadable": "The image file is damaged.",
         "train-val-leak": "An image of one split is also in another, so scores will be too high.",
         # Files and everything else
         "annotation-ids-renumbered": "Annotation ids are missing or doubled; new ones were given.",
         "attributes-lost": "The format written has no place for these fields.",
+        "count-differs": "The file says another number of objects than it holds.",
+        "columns-found": "Which columns hold image, class and box was told by their names.",
         "difficult-kept": "Objects marked difficult were kept as ordinary objects.",
         "file-name-differs": "The annotation names another image file than the one that was found.",
         "file-skipped": "A file in the folder is not an annotation of this format.",
@@ -201,6 +220,11 @@ class Receipt:
     def drop(self, code: str, where: str, detail: str, category: str | None = None, count: int = 1) -> None:
         """`count` annotations of one class lost (1 unless they are many of the same kind)."""
         self._add(Event("drop", code, where, detail, category, annotations=count, classes={category: count}))
+
+    def drop_written(self, code: str, where: str, detail: str, category: str | None = None) -> None:
+        """One annotation lost that was counted out already: the format that is written cannot hold it."""
+        self.classes_out[category] -= 1
+        self.drop(code, where, detail, category)
 
     def drop_image(self, code: str, where: str, detail: str, classes: Classes | None = None) -> None:
         """One image lost, with its annotations, which `classes` counts by class name."""

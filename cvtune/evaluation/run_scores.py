@@ -43,8 +43,8 @@ def evaluate_run(
         DataError: a file is missing, the predictions are wrong, or they were made with other classes.
         RunError: the engines differ, or metrics.json cannot be written.
     """
-    split = split or ("test" if run.data("test").exists() else "val")
-    path = run.predictions if predictions is None else Path(predictions)
+    split = split or run.scored_split
+    path = run.predictions_of(split) if predictions is None else Path(predictions)
     if not run.data(split).exists():
         raise DataError(f"{run.data(split)}: no such file; the run has no split {split!r}")
     class_map = run.class_map()
@@ -66,7 +66,7 @@ def evaluate_run(
             "These images also chose the best checkpoint, so the scores are on the high side; "
             "data.test gives fair ones."
         )
-    write_json(run.metrics, metrics)
+    write_json(run.metrics_of(split), metrics)
     return metrics
 
 

@@ -17,13 +17,13 @@ from typing import Any
 __all__ = ["REPAIRS", "repair_when_imported"]
 
 
-def _ssd_head(module: ModuleType) -> None:
+def _ssd_head(module: Any) -> None:
     """`BaseDenseHead._predict_by_feat_single` reads `self.loss_cls`, which SSDHead lacks (mmdet 3.5.1)."""
     if not hasattr(module.SSDHead, "loss_cls"):
         module.SSDHead.loss_cls = None
 
 
-def _mask_head(module: ModuleType) -> None:
+def _mask_head(module: Any) -> None:
     """`_do_paste_mask` takes the range that all boxes cover; boxes beyond the image make it end before it begins."""
     original: Callable[..., Any] = module._do_paste_mask
 

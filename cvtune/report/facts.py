@@ -127,7 +127,7 @@ def read_facts(run: RunDir) -> RunFacts:
     class_map = _class_map(classes or _mapping(plan.get("classes")), problems)
     split = metrics.get("split")
     if not isinstance(split, str):
-        split = "test" if run.data("test").exists() else "val"
+        split = run.scored_split
     return RunFacts(
         run=run,
         name=shorten(record.get("name") or run.path.name, 100),

@@ -434,6 +434,7 @@ def test_the_summary(tmp_path: Path, make: Make) -> None:
             "crowds": 0,
             "empty_images": 0,
             "with_masks": 1,
+            "rle_masks": 0,
             "per_class": {"cat": 1, "dog": 2},
             "box_sizes": [11, 15, 20, 25, 29],
             "image_size_wh": [40, 30],

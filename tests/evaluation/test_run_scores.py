@@ -58,7 +58,11 @@ def test_test_split_is_the_default_where_there_is_one(run: RunDir, small: Json) 
     write_json(run.data("test"), small)
     write_json(run.images, {**read_json(run.images), "test": read_json(run.images)["val"]})
     assert evaluate_run(run)["split"] == "test"
+    # Another split's scores lie beside the run's own, which stay.
+    write_json(run.predictions_of("val"), read_json(run.predictions))
     assert evaluate_run(run, split="val")["split"] == "val"
+    assert read_json(run.metrics)["split"] == "test"
+    assert read_json(run.metrics_of("val"))["split"] == "val"
 
 
 def test_other_predictions_and_engine(run: RunDir, found: list[Json], tmp_path: Path) -> None:

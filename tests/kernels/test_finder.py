@@ -79,7 +79,7 @@ def test_which_module_is_used(tmp_path: Path, mode: str, extension: str, found: 
     make_packages(tmp_path, EXTENSIONS[extension])
     done = run_python(tmp_path, "-c", ASK, CVTUNE_KERNELS=mode)
     assert done.returncode == 0, done.stderr
-    finders = {"auto": 2, "compiled": 0, "standin": 1}[mode]
+    finders = {"auto": 3, "compiled": 1, "standin": 2}[mode]  # one of them repairs mmdet
     assert json.loads(done.stdout) == [found, state, finders]
     assert ("stand-in is used" in done.stderr) == (mode == "auto" and extension == "broken")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from cvtune.backends.base import Detection, Host, ModelInfo, NativeConfig, PredictImage, Recipe
 from cvtune.backends.detectron2.fields import FIELDS
@@ -12,14 +13,34 @@ from cvtune.backends.detectron2.probe import install_kernels
 from cvtune.backends.detectron2.probe import probe as _probe
 from cvtune.backends.detectron2.recipes import recipe as _recipe
 from cvtune.backends.detectron2.translate import translate as _translate
+from cvtune.backends.detectron2.zoo import INSTALL, left_out, published, zoo_names
 from cvtune.plan import Plan
 from cvtune.runs import RunDir
 from cvtune.spec import Spec
 
-__all__ = ["fields", "find_lr", "models", "name", "predict", "probe", "recipe", "step_memory", "train", "translate"]
+__all__ = [
+    "fields",
+    "find_lr",
+    "install",
+    "models",
+    "name",
+    "predict",
+    "probe",
+    "recipe",
+    "step_memory",
+    "train",
+    "translate",
+    "zoo",
+]
 
 name = "detectron2"
 fields = FIELDS
+install = INSTALL
+
+
+def zoo() -> Mapping[str, Mapping[str, Any]]:
+    """Every official config that `model.zoo` may name -> what is published for it."""
+    return {name: published(name) for name in zoo_names() if left_out(name) is None}
 
 
 def models() -> Mapping[str, ModelInfo]:

@@ -143,8 +143,8 @@ def find_config(name: str) -> str:
         raise SpecError(f"model.zoo: {name!r} names several configs of Detectron2: {', '.join(files)}; name its folder")
     close = nearest(wanted, names) or nearest(wanted.split("/")[-1], [full.split("/")[-1] for full in names])
     raise SpecError(
-        f"model.zoo: unknown config of Detectron2, got {name!r}; allowed: the YAML files below its "
-        f"model_zoo/configs, such as COCO-Detection/faster_rcnn_R_50_FPN_3x{close}"
+        f"model.zoo: unknown config of Detectron2, got {name!r}; allowed: the names that `cvtune models "
+        f"--backend detectron2 --zoo` lists{close}"
     )
 
 

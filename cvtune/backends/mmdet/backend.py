@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from cvtune.backends.base import Detection, Host, ModelInfo, NativeConfig, PredictImage, Recipe
 from cvtune.backends.mmdet.fields import FIELDS
@@ -11,14 +12,34 @@ from cvtune.backends.mmdet.models import models as _models
 from cvtune.backends.mmdet.probe import probe as _probe
 from cvtune.backends.mmdet.recipes import recipe as _recipe
 from cvtune.backends.mmdet.translate import translate as _translate
+from cvtune.backends.mmdet.zoo import INSTALL, published, zoo_names
 from cvtune.plan import Plan
 from cvtune.runs import RunDir
 from cvtune.spec import Spec
 
-__all__ = ["fields", "find_lr", "models", "name", "predict", "probe", "recipe", "step_memory", "train", "translate"]
+__all__ = [
+    "fields",
+    "find_lr",
+    "install",
+    "models",
+    "name",
+    "predict",
+    "probe",
+    "recipe",
+    "step_memory",
+    "train",
+    "translate",
+    "zoo",
+]
 
 name = "mmdet"
 fields = FIELDS
+install = INSTALL
+
+
+def zoo() -> Mapping[str, Mapping[str, Any]]:
+    """Every official config that `model.zoo` may name -> what is published for it."""
+    return {name: published(name) for name in zoo_names()}
 
 
 def models() -> Mapping[str, ModelInfo]:

@@ -48,7 +48,7 @@ class SeededSamples(Dataset[Any]):
             seed_everything(self.seed, "augment", epoch, at)
             try:
                 return self.dataset[at]
-            except (OSError, AttributeError, ValueError) as error:
+            except Exception as error:  # MMCV asserts, OpenCV raises its own
                 path = self.dataset.get_data_info(at).get("img_path", "")
                 if _readable(path):
                     raise
@@ -100,7 +100,8 @@ class EpochBatches:
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """Yield the batches that are left of the epoch."""
-        for batch in itertools.islice(iter(self.batches), self.skip, len(self)):
+        # To its very end: MMDetection's sampler by aspect ratio clears what it holds only then.
+        for batch in itertools.islice(iter(self.batches), self.skip, None):
             yield [(self.epoch, int(index)) for index in batch]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_rank
+from mmengine.dist import all_reduce, all_reduce_params, get_rank, get_world_size
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 
@@ -33,6 +33,8 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
     from 0, as MMEngine's hooks expect.
     """
 
+    dataloader: Any
+
     def __init__(
         self,
         runner: Any,
@@ -46,8 +48,7 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         """`length` is the native `train_cfg`; `prepare` loads weights or a checkpoint before the first step."""
         super().__init__(runner, runner._train_dataloader)
         self.seed = int(runner.seed)
-        built: Any = self.dataloader
-        self.dataloader, self.batches = seeded_loader(built, self.seed, plan["data.skip_bad_images"])
+        self.dataloader, self.batches = seeded_loader(self.dataloader, self.seed, plan["data.skip_bad_images"])
         self.run_dir, self.plan, self.journal, self.saver, self.prepare = run, plan, journal, saver, prepare
         self.per_epoch = len(self.batches)
         self.by_epoch = "max_epochs" in length
@@ -181,6 +182,7 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
             return False, True
         rules = self.plan["train.checkpoint.best"]
         before = self.journal.best(rules)[0] if self.journal else 0.0
+        self._share_statistics()
         self.runner.val_loop.run()
         stopping = self.plan["train.early_stopping"]
         improved = bool(self.journal and self.journal.best(rules)[0] > before)
@@ -190,6 +192,14 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
             best = {"metric": rules, "value": value, "step": self.step, "epoch": math.ceil(self._iter / self.per_epoch)}
             self.run_dir.update_record(best=best)
         return improved, not _any_process(out)
+
+    def _share_statistics(self) -> None:
+        """One set of batch norm statistics, the mean over processes: what is scored is what is saved."""
+        if get_world_size() == 1:
+            return
+        averaged = [hook.ema_model for hook in self.runner.hooks if hasattr(hook, "ema_model")]
+        for model in (self.runner.model, *averaged):
+            all_reduce_params([b for b in model.buffers() if b.is_floating_point()], op="mean")
 
     def content(self, whole: bool) -> dict[str, Any]:
         """What a checkpoint holds: whole ones what a resume needs, the others only what predicts.

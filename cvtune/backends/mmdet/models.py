@@ -12,9 +12,10 @@ from cvtune.backends.mmdet.edits import Path
 from cvtune.backends.mmdet.translate_data import with_masks
 from cvtune.backends.mmdet.zoo import find_config, left_out, published, read_official
 from cvtune.errors import SpecError, UnsupportedError, nearest
+from cvtune.plan import Plan
 from cvtune.spec import ModelSpec
 
-__all__ = ["FAMILIES", "Model", "model_of", "models", "task_of"]
+__all__ = ["FAMILIES", "Model", "model_of", "model_of_plan", "models", "task_of"]
 
 _R50, _R101, _X101, _X101_64 = "resnet50_fpn", "resnet101_fpn", "resnext101_32x4d_fpn", "resnext101_64x4d_fpn"
 
@@ -205,6 +206,14 @@ def model_of(spec: ModelSpec) -> Model:
     if reason:
         raise UnsupportedError(f"model.zoo: {model.config}: {reason}; choose a detector or an instance segmenter")
     return model
+
+
+def model_of_plan(plan: Plan) -> Model:
+    """The model again, from a plan: it names family and backbone, or a zoo config under its own type."""
+    family, backbone = plan["model.family"], plan["model.backbone"]
+    if family in FAMILIES:
+        return model_of(ModelSpec(family=family, backbone=backbone))
+    return model_of(ModelSpec(zoo=plan["model.config"]))
 
 
 def _zoo(name: str) -> Model:

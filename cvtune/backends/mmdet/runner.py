@@ -87,6 +87,7 @@ def _distributed(config: Config, plan: Mapping[str, Any]) -> None:
     # Its own wrapper names a GPU; this one does not. Heads that a batch does not reach get no gradient.
     config.model_wrapper_cfg = {
         "type": "MMDistributedDataParallel",
+        "device_ids": None,
         "broadcast_buffers": False,
         "find_unused_parameters": True,
     }

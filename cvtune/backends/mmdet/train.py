@@ -16,8 +16,10 @@ from cvtune.backends.journal import Journal, evaluation_record
 from cvtune.backends.mmdet.batches import seed_everything
 from cvtune.backends.mmdet.collect import CollectResults
 from cvtune.backends.mmdet.loop import TrainLoop
+from cvtune.backends.mmdet.models import model_of_plan
 from cvtune.backends.mmdet.runner import build_runner, read_config
 from cvtune.backends.mmdet.weights import load_weights
+from cvtune.backends.mmdet.weights_names import starting_weights
 from cvtune.backends.saver import Saver
 from cvtune.evaluation import Scorer
 from cvtune.evaluation.engines import IouType
@@ -52,7 +54,7 @@ def train(run: RunDir, resume: bool) -> None:
         plan.values,
         journal,
         saver,
-        functools.partial(_prepare, run, runner, state),
+        functools.partial(_prepare, run, plan, runner, state),
     )
     runner._train_loop = loop
     if run.data("val").exists():
@@ -90,13 +92,13 @@ def _validation(
     return ValLoop(runner, config.val_dataloader, Evaluator([metric]))
 
 
-def _prepare(run: RunDir, runner: Runner, state: Mapping[str, Any], loop: TrainLoop) -> None:
+def _prepare(run: RunDir, plan: Plan, runner: Runner, state: Mapping[str, Any], loop: TrainLoop) -> None:
     """Starting weights, or the state of a checkpoint, into a runner that has built everything."""
     model: nn.Module = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if state:
         _restore(runner, model, state, loop)
     else:
-        weights = read_json(run.extras)["weights"]
+        weights = starting_weights(plan["model.weights"], model_of_plan(plan))
         report = load_weights(model, weights)
         lines = list(report.lines())
         if is_main_process():

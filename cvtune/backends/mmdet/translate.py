@@ -9,16 +9,15 @@ from typing import Any
 from cvtune.backends.base import NativeConfig, Override
 from cvtune.backends.mmdet.edits import Edits, config_text, delta
 from cvtune.backends.mmdet.image_size import translate_size
-from cvtune.backends.mmdet.models import Model, model_of
+from cvtune.backends.mmdet.models import model_of_plan
 from cvtune.backends.mmdet.native import merge_native
 from cvtune.backends.mmdet.translate_data import translate_data
 from cvtune.backends.mmdet.translate_model import translate_model
 from cvtune.backends.mmdet.translate_schedule import translate_schedule
-from cvtune.backends.mmdet.weights_names import starting_weights
+from cvtune.backends.mmdet.weights_names import has_resnet_names, starting_weights
 from cvtune.backends.mmdet.zoo import read_official
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
-from cvtune.spec import ModelSpec
 
 __all__ = ["translate"]
 
@@ -45,7 +44,7 @@ def translate(plan: Plan) -> NativeConfig:
         SpecError: a value is out of range, or `native` holds an unknown key.
     """
     zoo = plan["model.config"]
-    model = _model(plan)
+    model = model_of_plan(plan)
     official = read_official(zoo)
     edits = Edits({key: official.content[key] for key in _RUNNER_KEYS if key in official.content})
     _check(plan)
@@ -71,16 +70,6 @@ def translate(plan: Plan) -> NativeConfig:
         _extras(plan, weights),
         short_text if _CAN_BE_BASE.match(zoo) else None,
     )
-
-
-def _model(plan: Plan) -> Model:
-    """The model again, from the plan: a plan names family and backbone, or a zoo config under its own type."""
-    from cvtune.backends.mmdet.models import FAMILIES
-
-    family, backbone = plan["model.family"], plan["model.backbone"]
-    if family in FAMILIES:
-        return model_of(ModelSpec(family=family, backbone=backbone))
-    return model_of(ModelSpec(zoo=plan["model.config"]))
 
 
 def _check(plan: Plan) -> None:
@@ -114,9 +103,10 @@ def _load_from(edits: Edits, weights: Mapping[str, Any]) -> None:
 
 def _extras(plan: Plan, weights: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What the framework's own tool would leave out."""
-    extras: dict[str, dict[str, Any]] = {
-        "weights": {**weights, "mechanism": "cvtune's worker loads them, lists what did not fit, and renames layers"}
-    }
+    extras: dict[str, dict[str, Any]] = {}
+    if weights["scope"] == "backbone" and weights["kind"] == "path" and not has_resnet_names(weights["value"]):
+        mechanism = "cvtune's worker gives the backbone's tensors MMDetection's names"
+        extras["model.weights"] = {"value": weights["value"], "mechanism": mechanism}
     if plan["data.skip_bad_images"]:
         extras["data.skip_bad_images"] = {"value": True, "mechanism": "cvtune's worker skips images it cannot read"}
     for key in ("every_minutes", "every_iterations"):

@@ -119,7 +119,8 @@ def _frozen_stages(edits: Edits, plan: Plan) -> None:
 
 
 def _norm(edits: Edits, plan: Plan) -> None:
-    norm, official = plan["model.norm"], plan.recipe.values.get("model.norm")
+    norm = plan["model.norm"]
+    official = "frozen" if edits.get(("model", "backbone", "norm_eval")) else "official"
     one_process = int(plan["run.devices"]) * int(plan["run.nodes"]) == 1
     if norm != official:
         asked = "model.norm" if plan.reasons["model.norm"] == "spec" else "model.weights"

@@ -8,8 +8,10 @@ from typing import Any
 
 from cvtune.backends.lr_trial import rising_rates
 from cvtune.backends.mmdet.batches import seed_everything, seeded_loader
+from cvtune.backends.mmdet.models import model_of_plan
 from cvtune.backends.mmdet.runner import build_runner, read_config
 from cvtune.backends.mmdet.weights import load_weights
+from cvtune.backends.mmdet.weights_names import starting_weights
 from cvtune.backends.torchvision.fabric import peak_memory_mb
 from cvtune.plan import Plan
 from cvtune.runs import RunDir, read_json
@@ -33,18 +35,17 @@ def find_lr(run: RunDir) -> list[tuple[float, float]]:
 
 def _trial(run: RunDir, heaviest: bool) -> tuple[Callable[[Any, float | None], float], Iterator[Any], Any]:
     """(a training step that returns its loss, endless batches, the model)."""
-    plan = Plan.from_json(read_json(run.plan)) if run.plan.exists() else None
-    values: dict[str, Any] = dict(plan.values) if plan else {"run.device": "cpu", "data.skip_bad_images": False}
+    plan = Plan.from_json(read_json(run.plan))
     config = read_config(run)
-    seed_everything(int(values.get("train.seed", 0)), "init")
-    runner = build_runner(run, config, values)
+    seed_everything(int(plan["train.seed"]), "init")
+    runner = build_runner(run, config, plan.values)
     runner.model.init_weights()
-    load_weights(runner.model, read_json(run.extras)["weights"])
+    load_weights(runner.model, starting_weights(plan["model.weights"], model_of_plan(plan)))
     wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.optim_wrapper = wrapper
     wrapper.initialize_count_status(runner.model, 0, 10**9)
     built = runner.build_dataloader(config.train_dataloader, seed=0)
-    loader, order = seeded_loader(built, 0, bool(values["data.skip_bad_images"]))
+    loader, order = seeded_loader(built, 0, bool(plan["data.skip_bad_images"]))
     if heaviest:
         dataset = loader.dataset
         counts = [len(dataset.get_data_info(index)["instances"]) for index in range(len(dataset))]  # type: ignore[arg-type, attr-defined]

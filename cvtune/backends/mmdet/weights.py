@@ -73,7 +73,11 @@ def _load_backbone(model: nn.Module, tensors: Tensors, source: str) -> LoadRepor
         fitting, layout = ordered, "another library's names, matched one by one in their order"
     backbone.load_state_dict({name: stripped[other] for name, other in fitting.items()}, strict=False)
     used = set(fitting.values())
-    skipped = tuple((name, "no such tensor in the backbone") for name in stripped if name not in used)
+    skipped = tuple(
+        (name, "no such tensor in the backbone")
+        for name in stripped
+        if name not in used and not name.endswith("num_batches_tracked")
+    )
     missing = tuple(f"backbone.{name}" for name in own if name not in fitting and "num_batches" not in name)
     loaded = tuple(f"backbone.{name}" for name in fitting)
     return LoadReport(source, layout, loaded, skipped, missing)

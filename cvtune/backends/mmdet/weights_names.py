@@ -7,10 +7,10 @@ from typing import Any
 
 from cvtune.backends.mmdet.models import Model
 from cvtune.backends.mmdet.zoo import find_config, published
-from cvtune.backends.torchvision.layouts import peek_scope
+from cvtune.backends.torchvision.layouts import peek_layout, peek_scope
 from cvtune.errors import UnsupportedError
 
-__all__ = ["starting_weights"]
+__all__ = ["has_resnet_names", "starting_weights"]
 
 
 def starting_weights(weights: str, model: Model) -> dict[str, Any]:
@@ -37,3 +37,8 @@ def starting_weights(weights: str, model: Model) -> dict[str, Any]:
         url, _, digest = weights.partition("#sha256=")
         return record | {"kind": "url", "value": url, "sha256": digest or None, "scope": "detector"}
     return record | {"kind": "path", "value": weights, "scope": peek_scope(Path(weights))}
+
+
+def has_resnet_names(path: str) -> bool:
+    """Whether a file of backbone weights has the names of a ResNet, which are the same here and in torchvision."""
+    return peek_layout(Path(path)) == "torchvision ResNet classifier"

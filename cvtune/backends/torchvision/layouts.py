@@ -47,7 +47,7 @@ def peek_scope(path: Path) -> Literal["detector", "backbone"]:
 
 
 def peek_layout(path: Path) -> str | None:
-    """The layout of a weights file, from the key names in its head; None where it is unknown or cannot be read.
+    """The layout of the key names in a weights file's head; None where it cannot be read or none is found.
 
     Nothing is unpickled: the names stand in the file as plain text.
     """
@@ -56,8 +56,7 @@ def peek_layout(path: Path) -> str | None:
     except (OSError, ValueError, zipfile.BadZipFile):
         return None
     # A pickled checkpoint of cvtune or of a wrapped model has the same names behind a prefix.
-    names = [text.decode().removeprefix("module.") for text in re.findall(rb"[A-Za-z_][\w.]{4,200}", head)]
-    return find_layout(names)
+    return find_layout(text.decode().removeprefix("module.") for text in re.findall(rb"[A-Za-z_][\w.]{4,200}", head))
 
 
 def _head(path: Path) -> bytes:

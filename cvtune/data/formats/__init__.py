@@ -20,6 +20,7 @@ __all__ = ["FORMATS", "Format", "ReadSource", "detect_format", "load_format", "r
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "coco": "cvtune.data.formats.coco",
+        "lvis": "cvtune.data.formats.lvis",
         "voc": "cvtune.data.formats.voc",
         "yolo": "cvtune.data.formats.yolo",
         "labelme": "cvtune.data.formats.labelme",
@@ -28,6 +29,21 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "via": "cvtune.data.formats.via",
         "createml": "cvtune.data.formats.createml",
         "label_studio": "cvtune.data.formats.label_studio",
+        "datumaro": "cvtune.data.formats.datumaro",
+        "supervisely": "cvtune.data.formats.supervisely",
+        "csv": "cvtune.data.formats.csv",
+        "openimages": "cvtune.data.formats.openimages",
+        "kitti": "cvtune.data.formats.kitti",
+        "dota": "cvtune.data.formats.dota",
+        "visdrone": "cvtune.data.formats.visdrone",
+        "wider_face": "cvtune.data.formats.wider_face",
+        "mot": "cvtune.data.formats.mot",
+        "mots": "cvtune.data.formats.mots",
+        "masks": "cvtune.data.formats.masks",
+        "cityscapes": "cvtune.data.formats.cityscapes",
+        "vott": "cvtune.data.formats.vott",
+        "imagefolder": "cvtune.data.formats.imagefolder",
+        "tfrecord": "cvtune.data.formats.tfrecord",
     }
 )
 """Format name -> the module that fulfils `Format`. To add a format is to add a line here, and the module."""

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from cvtune.data.coco import Dataset, load_coco, save_coco
-from cvtune.data.coco_file import open_coco
+from cvtune.data.coco_file import is_lvis, open_coco
 from cvtune.data.formats import ReadSource
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.data.receipt import Receipt
@@ -111,10 +111,9 @@ def _coco_files(path: Path) -> list[Path]:
 
 def _is_coco(file: Path) -> bool:
     try:
-        open_coco(file)
+        return not is_lvis(open_coco(file))
     except DataError:
         return False
-    return True
 
 
 def _label(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Pascal VOC XML: devkits (Annotations, ImageSets, JPEGImages), flat folders, exports of CVAT and Roboflow.
+"""Pascal VOC XML: devkits (Annotations, ImageSets, JPEGImages), flat folders, exports of CVAT and Roboflow, ImageNet.
 
 Coordinates: VOC counts pixels from 1 and its edges are inclusive; many tools write 0-based edges instead. Which one a
 set uses is decided once, over the whole folder, so that its subsets agree.
@@ -6,20 +6,19 @@ set uses is decided once, over the whole folder, so that its subsets agree.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image
 from cvtune.data.formats import ReadSource
+from cvtune.data.formats.voc_masks import Masks, find_masks
+from cvtune.data.formats.voc_objects import Judged, find_origin, judge
 from cvtune.data.formats.voc_write import write
 from cvtune.data.formats.voc_xml import (
     VocFile,
     VocLayout,
-    VocObject,
     find_layout,
     is_voc,
     parse_xml,
@@ -32,17 +31,6 @@ from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
 __all__ = ["detect", "read", "subsets", "write"]
-
-Corners = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Where pixels start, how sure that is, and why."""
-
-    value: Literal[0, 1]
-    code: Literal["origin-found", "origin-given", "origin-assumed"]
-    evidence: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +46,7 @@ class _Scan:
     found: Mapping[str, tuple[Path | None, str, str]]
     skipped: tuple[tuple[str, str], ...]
     filled: frozenset[str]
+    masks: Masks
 
 
 def detect(path: Path) -> str | None:
@@ -106,19 +95,22 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     for label, tag in scan.skipped:
         receipt.note("file-skipped", label, f"its root <{tag}> is not a VOC annotation")
     chosen = _choose(every, layout, source.subset)
-    origin = _origin(every, source.origin)
+    origin = find_origin(every, source.origin)
     if any(file.objects for file in every):
         receipt.note(origin.code, str(source.path), f"{origin.value}-based: {origin.evidence}")
-    names = sorted({o.name for file in every for o in file.objects if o.name})
+    names = sorted(
+        {o.name for file in every for o in file.objects if o.name}
+        | {mask.name for masks in scan.masks.of_key.values() for mask in masks if mask.name}
+    )
     category_ids = {name: i for i, name in enumerate(names, start=1)}
     number = {file.key: i for i, file in enumerate(every, start=1)}
     before: dict[str, int] = {}  # objects in earlier files, so that annotation ids do not depend on the subset
     total = 0
     for file in every:
         before[file.key] = total
-        total += len(file.objects)
+        total += len(file.objects) + len(scan.masks.of_key.get(file.key, ()))
 
-    images, annotations = [], []
+    images, annotations, matched = [], [], []
     for file in chosen:
         path, name, remark = found[file.key]
         if remark:
@@ -129,27 +121,30 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         if path is None:
             receipt.note("image-missing", file.label, f"{name} was not found")
         images.append(image)
-        for o in file.objects:
-            box = _box(o, file, origin.value, receipt)
-            if box is None:
-                continue
+        of_image = judge(file, origin.value, scan.masks.of_key.get(file.key, ()), receipt)
+        receipt.count_in(0, of_image.classes_in)
+        matched.append(of_image)
+        for o in of_image.objects:
             annotations.append(
                 Annotation(
-                    before[file.key] + o.index,
+                    before[file.key] + o.place,
                     image.id,
                     category_ids[o.name],
-                    box,
-                    box[2] * box[3],
-                    _is_crowd(o),
-                    None,
+                    o.bbox_xywh,
+                    o.area,
+                    o.iscrowd,
+                    o.segmentation,
                     {"name": o.name, **o.extra},
                 )
             )
+    _report_masks(matched, scan.masks, layout, receipt)
     _report(chosen, found, layout, receipt)
     if source.subset is not None and layout.image_sets is not None:
         receipt.files.append(layout.image_sets / f"{source.subset}.txt")
     receipt.files += [file.path for file in chosen]
-    receipt.count_in(len(chosen), Counter(o.name or None for file in chosen for o in file.objects))
+    stems = {PurePosixPath(file.key).name for file in chosen}
+    receipt.files += [path for path in scan.masks.files if path.stem in stems]
+    receipt.count_in(len(chosen))
     categories = tuple(Category(i, name) for name, i in category_ids.items())
     return Dataset(tuple(images), tuple(annotations), categories)
 
@@ -161,12 +156,14 @@ def _scan(path: Path, images: Path | None) -> _Scan:
     if not files:
         raise DataError(f"{path}: none of its {len(read)} .xml files is a VOC annotation")
     found = _find_images(files, _finder(layout, images))
+    sized = tuple(_with_size(file, found[file.key][0]) for file in files)
     return _Scan(
         layout,
-        tuple(_with_size(file, found[file.key][0]) for file in files),
+        sized,
         found,
         tuple((str(file.relative_to(layout.root)), tag) for file, tag in read if isinstance(tag, str)),
         frozenset(file.key for file in files if not (file.width and file.height)),
+        find_masks(layout, sized),
     )
 
 
@@ -174,9 +171,9 @@ def _finder(layout: VocLayout, images: Path | None) -> ImageFinder:
     if images is not None:
         if not images.is_dir():
             raise DataError(f"{images}: no such folder of images; correct `images`")
-        return ImageFinder([images, images / "JPEGImages"])
+        return ImageFinder([images, images / "JPEGImages", images / "Data"])
     root = layout.root
-    beside = [root / "JPEGImages", root / "images", root, layout.annotations]
+    beside = [root / "JPEGImages", root / "images", root, layout.annotations, root / "Data"]
     return ImageFinder([*beside, root.parent / "JPEGImages", root.parent / "images"])
 
 
@@ -191,7 +188,7 @@ def _find_images(files: Sequence[VocFile], finder: ImageFinder) -> dict[str, tup
             named = finder.find(str(folder / file.file_name)) or named
         match = named
         if named is None or named[0].stem != stem:
-            own = finder.find(file.key, any_suffix=True)
+            own = _beside(finder, file.key) or finder.find(file.key, any_suffix=True)
             # Files that were renamed after labelling still carry the old name, which may be another file's by now.
             if own is not None and (named is None or named[0].stem in stems):
                 match = own
@@ -203,6 +200,17 @@ def _find_images(files: Sequence[VocFile], finder: ImageFinder) -> dict[str, tup
         other = bool(file.file_name) and match[0].stem.lower() not in {says.stem.lower(), says.name.lower()}
         found[file.key] = (match[0], name, f"names {file.file_name}, {name} was taken" if other else "")
     return found
+
+
+def _beside(finder: ImageFinder, key: str) -> tuple[Path, Path] | None:
+    """The image in the same subfolders as the XML, as ImageNet has them (Annotations/DET/..., Data/DET/...)."""
+    if "/" not in key:
+        return None
+    for suffix in (".JPEG", ".jpg", ".png"):
+        for folder in finder.folders:
+            if (path := folder / (key + suffix)).is_file():
+                return path, folder
+    return None
 
 
 def _with_size(file: VocFile, path: Path | None) -> VocFile:
@@ -224,7 +232,10 @@ def _choose(every: Sequence[VocFile], layout: VocLayout, subset: str | None) -> 
         return every
     by_key = {PurePosixPath(file.key).name: file for file in every} | {file.key: file for file in every}
     ids = subset_ids(layout, subset)
-    chosen = [by_key.get(i) or by_key.get(str(PurePosixPath(i).with_suffix(""))) for i in ids]
+    chosen = [
+        by_key.get(i) or by_key.get(str(PurePosixPath(i).with_suffix(""))) or by_key.get(PurePosixPath(i).name)
+        for i in ids
+    ]
     missing = [i for i, file in zip(ids, chosen, strict=True) if file is None]
     if missing:
         raise DataError(
@@ -232,83 +243,6 @@ def _choose(every: Sequence[VocFile], layout: VocLayout, subset: str | None) -> 
             f"{layout.annotations}, the first: {missing[0]}; remove them from the list or add the files"
         )
     return list({file.key: file for file in chosen if file is not None}.values())
-
-
-def _corners(o: VocObject) -> Corners | None:
-    """The four numbers as they stand, or None where one is no finite number."""
-    if o.coordinates is None:
-        return None
-    try:
-        x0, y0, x1, y1 = map(float, o.coordinates)
-    except ValueError:
-        return None
-    return (x0, y0, x1, y1) if math.isfinite(x0 + y0 + x1 + y1) else None
-
-
-def _origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> _Origin:
-    """Decide where pixels start, over all files."""
-    if given != "auto":
-        return _Origin(given, "origin-given", "as asked")
-    touching, boxes, first = 0, 0, ""
-    for file in files:
-        for o in file.objects:
-            corners = _corners(o)
-            if corners is None or corners[2] <= corners[0] or corners[3] <= corners[1]:
-                continue
-            boxes += 1
-            # Pixels that are counted from 1 have no coordinate in [0, 1).
-            if 0 <= corners[0] < 1 or 0 <= corners[1] < 1:
-                return _Origin(0, "origin-found", f"{file.label} object {o.index} starts at {min(corners[:2]):g}")
-            if corners[2] == file.width or corners[3] == file.height:
-                touching += 1
-                first = first or f"{file.label} object {o.index}"
-    if touching:
-        evidence = f"no box starts below 1 and {touching:,} of {boxes:,} end at the image's edge (first: {first})"
-        return _Origin(1, "origin-found", evidence)
-    return _Origin(1, "origin-assumed", f"none of {boxes:,} boxes touches an edge; `origin: 0` says otherwise")
-
-
-def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners | None:
-    """The box as x, y, w, h with continuous 0-based edges, clipped; None, and a drop, where it is none.
-
-    As Detectron2's loader reads VOC: x0 = xmin - 1, x1 = xmax.
-    """
-    where, name = f"{file.label} object {o.index}", o.name or None
-    if name is None:
-        receipt.drop("class-missing", where, f"box {o.coordinates}")
-        return None
-    if o.coordinates is None:
-        receipt.drop("box-missing", where, "no <bndbox>", name)
-        return None
-    said = ", ".join(
-        f"{k}={v or 'missing'}" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), o.coordinates, strict=True)
-    )
-    corners = _corners(o)
-    if corners is None:
-        receipt.drop("box-not-numeric", where, said, name)
-        return None
-    x0, y0, x1, y1 = corners
-    if x1 < x0 or y1 < y0:
-        receipt.drop("box-inverted", where, said, name)
-        return None
-    if x1 == x0 or y1 == y0:
-        # One pixel by the letter of VOC, but in practice a click without a drag.
-        receipt.drop("box-zero-area", where, said, name)
-        return None
-    x0, y0 = x0 - origin, y0 - origin
-    left, top = max(x0, 0.0), max(y0, 0.0)
-    right, bottom = min(x1, float(file.width)), min(y1, float(file.height))
-    if right <= left or bottom <= top:
-        receipt.drop("box-outside", where, f"{said} in an image of {file.width}x{file.height}", name)
-        return None
-    if (left, top, right, bottom) != (x0, y0, x1, y1):
-        receipt.repair("box-clipped", where, f"{said} in an image of {file.width}x{file.height}", name)
-    return left, top, right - left, bottom - top
-
-
-def _is_crowd(o: VocObject) -> bool:
-    """COCO's iscrowd, as `write` keeps it among the attributes."""
-    return str(o.extra.get("attributes", {}).get("iscrowd", "")).lower() in {"1", "true"}
 
 
 def _report(
@@ -325,10 +259,21 @@ def _report(
     for tag, n in unknown.items():
         code = "mask-not-read" if tag in {"polygon", "mask", "segmentation", "segm"} else "attributes-lost"
         receipt.note(code, str(layout.annotations), f"<{tag}> of {n:,} objects")
-    if any((layout.root / "SegmentationObject").glob("*.png")):
-        receipt.note("mask-not-read", str(layout.root / "SegmentationObject"), "instance masks in PNG files")
     owners: dict[Path, str] = {}
     for file in files:
         path = found[file.key][0]
         if path is not None and owners.setdefault(path, file.label) != file.label:
             receipt.note("image-doubled", file.label, f"names the image of {owners[path]}: {path.name}")
+
+
+def _report_masks(matched: Sequence[Judged], masks: Masks, layout: VocLayout, receipt: Receipt) -> None:
+    """Say what became of mask images: how many objects they fit, and how well."""
+    for code, where, detail in masks.faults:
+        receipt.note(code, where, detail)
+    overlaps = [overlap for judged in matched for overlap in judged.overlaps]
+    bare = sum(judged.without_mask for judged in matched)
+    if overlaps or bare:
+        by_place = sum(judged.by_place for judged in matched)
+        worst = f", the lowest IoU of boxes {min(overlaps):.2f}" if overlaps else ""
+        detail = f"{len(overlaps):,} objects, {by_place:,} of them by their place in the XML{worst}; {bare:,} have none"
+        receipt.note("mask-matched", str(layout.root / "SegmentationObject"), detail)

@@ -19,15 +19,23 @@ if TYPE_CHECKING:
 __all__ = ["VocFile", "VocLayout", "VocObject", "find_layout", "is_voc", "parse_xml", "read_voc_file", "subset_ids"]
 
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
+# More pixels than any image has are a mistake: the size is read from the image then.
+LARGEST = 2**30
+ROTATED = ("cx", "cy", "w", "h", "angle")
 # What an <object> is known to hold; anything else is reported as lost.
-KNOWN_TAGS = frozenset({"name", "bndbox", "pose", "truncated", "difficult", "occluded", "occlusion", "attributes"})
+KNOWN_TAGS = frozenset(
+    {"name", "bndbox", "robndbox", "pose", "truncated", "difficult", "occluded", "occlusion", "attributes"}
+)
 # Nothing of the object: bookkeeping of labelling tools.
-IGNORED_TAGS = frozenset({"deleted", "verified", "date", "id", "part"})
+IGNORED_TAGS = frozenset({"deleted", "verified", "date", "id", "part", "type"})
 
 
 @dataclass(frozen=True, slots=True)
 class VocObject:
-    """One <object>: its 1-based place in the file, and its texts. `coordinates` is None without a <bndbox>."""
+    """One <object>: its 1-based place in the file, and its texts. `coordinates` is None without a <bndbox>.
+
+    `rotated` are the centre, width, height and angle of roLabelImg's <robndbox>, or None.
+    """
 
     index: int
     name: str
@@ -35,6 +43,7 @@ class VocObject:
     extra: dict[str, Any]
     parts: int
     unknown: tuple[str, ...]
+    rotated: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ def find_layout(path: Path) -> VocLayout:
     files = tuple(sorted(found))
     if not files:
         raise DataError(f"{path}: no .xml file in {annotations}; give the folder of the VOC annotations")
-    sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", ".")]
+    sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", "DET", "CLS-LOC", ".")]
     image_sets = next((folder for folder in sets if any(folder.glob("*.txt"))), None)
     return VocLayout(root, annotations, image_sets, files)
 
@@ -112,7 +121,7 @@ def subset_ids(layout: VocLayout, name: str) -> list[str]:
     lines = _lines(path)
     if not lines:
         raise DataError(f"{path}: the subset {name!r} is empty")
-    if _has_flags(lines):
+    if _has_flags(lines) or all(re.search(r"\S\s+\d+$", line) for line in lines):  # ImageNet numbers its lines
         lines = [line.rsplit(maxsplit=1)[0] for line in lines]
     return list(dict.fromkeys(line.strip("\"'") for line in lines))
 
@@ -140,7 +149,9 @@ def is_voc(root: Element) -> bool:
         return False
     objects = root.findall("object")
     if objects:
-        return any(o.find("bndbox") is not None for o in objects) or all(o.find("polygon") is None for o in objects)
+        return any(o.find("bndbox") is not None or o.find("robndbox") is not None for o in objects) or all(
+            o.find("polygon") is None for o in objects
+        )
     return root.find("size") is not None or root.find("filename") is not None
 
 
@@ -160,13 +171,16 @@ def read_voc_file(path: Path, layout: VocLayout) -> VocFile | str:
             extra[key] = text
     if database := _text(root, "source/database"):
         extra["database"] = database
+    width, height = _whole(_text(root, "size/width")), _whole(_text(root, "size/height"))
+    if width * height > LARGEST:
+        width = height = 0
     return VocFile(
         path,
         label,
         path.relative_to(layout.annotations).with_suffix("").as_posix(),
         _text(root, "filename"),
-        _whole(_text(root, "size/width")),
-        _whole(_text(root, "size/height")),
+        width,
+        height,
         tuple(_object(element, i) for i, element in enumerate(root.findall("object"), start=1)),
         extra,
     )
@@ -184,6 +198,7 @@ def _object(element: Element, index: int) -> VocObject:
         extra["attributes"] = attributes
     box = element.find("bndbox")
     x0, y0, x1, y1 = ("", "", "", "") if box is None else (_text(box, key) for key in COORDINATES)
+    rotated = element.find("robndbox")
     unknown = {child.tag for child in element} - KNOWN_TAGS - IGNORED_TAGS
     return VocObject(
         index,
@@ -192,6 +207,7 @@ def _object(element: Element, index: int) -> VocObject:
         extra,
         len(element.findall("part")),
         tuple(sorted(unknown)),
+        None if rotated is None else tuple(_text(rotated, key) for key in ROTATED),
     )
 
 

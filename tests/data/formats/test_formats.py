@@ -58,7 +58,7 @@ def test_content_decides(tmp_path: Path, files: dict[str, str], expected: str) -
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"not annotations of a known format \(coco, voc.*the folder holds nothing"),
+        ({}, r"not annotations of a known format \(coco, lvis, voc.*the folder holds nothing"),
         ({"a.json": '{"shapes": []}', "a.jpg": ""}, r"the folder holds 1 \.jpg, 1 \.json|1 \.json, 1 \.jpg"),
         (
             {"a.json": json.dumps(COCO), "a.xml": "<annotation><size/></annotation>"},
@@ -96,6 +96,7 @@ def test_auto_reads_what_it_finds(tmp_path: Path) -> None:
 
 REAL = {
     "bccd": "voc",
+    "nuclei": "masks",
     "fruit_nuts": "coco",
     "fruit_nuts/trainval.json": "coco",
     "one_set_nine_formats/coco1.0": "coco",
@@ -143,28 +144,31 @@ def test_what_a_format_writes_is_claimed_by_it_alone(name: str, tmp_path: Path, 
         assert {other for other in FORMATS if load_format(other).detect(file)} <= {name}
 
 
+POLYGONS = ("coco", "yolo", "labelme", "cvat", "via", "label_studio", "datumaro", "lvis", "supervisely")
+
+
 @pytest.mark.real
-@pytest.mark.parametrize("name", [name for name in FORMATS if name not in {"voc", "createml", "labelme3"}])
+@pytest.mark.parametrize("name", POLYGONS)
 def test_real_polygons_survive_every_format_that_has_some(
     real_data: Path, tmp_path: Path, read: Any, objects: Any, name: str
 ) -> None:
     before, _ = read("coco", real_data / "fruit_nuts")
-    target = tmp_path / "a.json" if name == "coco" else tmp_path
+    target = tmp_path / "a.json" if name in {"coco", "lvis"} else tmp_path
     written = Receipt()
     load_format(name).write(before, target, written)
     after, receipt = read(name, target, images=real_data / "fruit_nuts" / "images")
     assert [event for event in receipt.events if event.kind == "drop"] == []
     # The file's boxes are rounded; with a mask the other formats state none.
-    assert ("box-replaced" in written.counts) == (name != "coco")
+    assert ("box-replaced" in written.counts) == (name not in {"coco", "lvis"})
     assert [(*row[:2], row[4]) for row in objects(after)] == [(*row[:2], row[4]) for row in objects(before)]
     assert all(np.allclose(a[2], b[2], atol=1.01) for a, b in zip(objects(after), objects(before), strict=True))
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", [name for name in FORMATS if name not in {"labelme3"}])
+@pytest.mark.parametrize("name", [*POLYGONS, "voc", "createml", "csv", "kitti", "imagefolder"])
 def test_real_boxes_survive_every_format(real_data: Path, tmp_path: Path, read: Any, objects: Any, name: str) -> None:
     before, _ = read("voc", real_data / "bccd", subset="test")
-    target = tmp_path / "a.json" if name == "coco" else tmp_path
+    target = tmp_path / "a.json" if name in {"coco", "lvis"} else tmp_path
     load_format(name).write(before, target, Receipt())
     after, receipt = read(name, target, images=real_data / "bccd" / "JPEGImages")
     assert [event for event in receipt.events if event.kind == "drop"] == []

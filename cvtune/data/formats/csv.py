@@ -1,0 +1,274 @@
+"""Tables of boxes, one a row: TensorFlow's object detection CSV, VoTT's CSV, others with named columns; Parquet too.
+
+Which column is which is told by its name. Boxes are corners, or a corner or the centre with a size, in pixels or
+as shares of the image, which is decided once, over the whole set.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cvtune.data.coco import Dataset
+from cvtune.data.formats import ReadSource
+from cvtune.data.formats.csv_columns import Columns, find_columns
+from cvtune.data.formats.csv_write import write
+from cvtune.data.formats.entries import Corners, Entry, Shape, alphabetical, assemble, size_of_image
+from cvtune.data.formats.file_sets import FileSet, Finders, find_files
+from cvtune.data.formats.masks_write import ONE_CLASS
+from cvtune.data.formats.tables import MAGIC, SUFFIXES, Row, Table, read_table, table_head
+from cvtune.data.formats.texts import number, whole
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError, nearest
+
+__all__ = ["detect", "read", "subsets", "write"]
+
+LOOK_AT = 12
+# Of other formats, which have tables of their own.
+FOREIGN = ({"ImageID", "LabelName"}, {"region_shape_attributes"}, {"MaskPath"}, {"objects"})
+Numbers = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    label: str
+    table: Table
+    columns: Columns
+
+
+def detect(path: Path) -> str | None:
+    """Evidence that `path` holds tables of boxes: columns of image and box by their names, and numbers in them."""
+    files = _tables(path)
+    if not files.files:
+        return None
+    first = files.files[0]
+    head = table_head(first)
+    if head is None:
+        return f"{files.label(first)}, a Parquet table (pyarrow is not installed)"
+    columns = find_columns(head.columns)
+    assert columns is not None
+    more = f" and {len(files.files) - 1} more" if len(files.files) > 1 else ""
+    return f"{files.label(first)}{more} with the columns {columns.describe()}"
+
+
+def subsets(path: Path) -> tuple[str, ...]:
+    """The tables of a folder by their stem, or by their folders where these tell them apart."""
+    labels = _labels(_tables(path))
+    return tuple(labels) if len(labels) > 1 else ()
+
+
+def read(source: ReadSource, receipt: Receipt) -> Dataset:
+    """Read the table that `subset` names, or all of a folder.
+
+    Category ids are 1, 2, ... over the sorted classes of all tables. Other columns are kept in `Annotation.extra` as
+    text. A row with no box and no class is an image without objects. Coordinates are taken as they stand, from 0;
+    `origin` 1 says that the left and upper edges count from 1.
+
+    Raises:
+        DataError: there is no such table, an unknown subset, or no image has a size.
+        MissingDependencyError: a table is Parquet, and pyarrow is not installed.
+    """
+    files = _tables(source.path)
+    labels = _labels(files)
+    if not files.files:
+        raise DataError(f"{source.path}: no {', '.join(SUFFIXES)} file with columns of an image and a box")
+    if source.subset is not None and (source.subset not in labels or len(labels) < 2):
+        allowed = labels if len(labels) > 1 else ()
+        hint = nearest(source.subset, allowed)
+        raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: {', '.join(allowed) or 'none'}{hint}")
+    # Classes and the kind of coordinates are those of all tables, so that subsets agree.
+    every = [_open(file, files, receipt) for file in files.files]
+    chosen = [f for f in every if source.subset is None or f.path == labels[source.subset]]
+    names = {_class(row, f.columns) for f in every for row in f.table.rows if not _is_bare(row, f.columns)}
+    normalised = _normalised(every)
+    for file in chosen:
+        unit = "shares of the image" if normalised else "pixels"
+        receipt.note("columns-found", file.label, f"{file.columns.describe()}; {unit}")
+        for line in file.table.ragged:
+            detail = f"its cells are not the {len(file.columns.names)} of the header; missing ones were taken as empty"
+            receipt.note("row-malformed", f"{file.label} line {line}", detail)
+    if source.origin != "auto" and any(f.table.rows for f in chosen):
+        receipt.note("origin-given", str(source.path), f"{source.origin}-based: as asked")
+    if any("class" not in f.columns.at for f in every):
+        receipt.note("class-assumed", str(source.path), f"no column of classes; all are {ONE_CLASS!r}")
+    first = 1
+    for file in every:
+        if file is chosen[0]:
+            break
+        first += len({row.cells[file.columns.at["image"]] for row in file.table.rows})
+    entries = list(_entries(chosen, source, normalised, receipt))
+    receipt.files += [file.path for file in chosen]
+    sized = any("image width" in f.columns.at for f in chosen)
+    return assemble(entries, alphabetical(names), receipt, source=source.path, first_image_id=first, sized=sized)
+
+
+def _tables(path: Path) -> FileSet:
+    """The tables of boxes at a path."""
+    files = find_files(path, *SUFFIXES)
+    return replace(files, files=tuple(file for file in files.files[: LOOK_AT * 20] if _is_table(file)))
+
+
+def _is_table(file: Path) -> bool:
+    head = table_head(file)
+    if head is None:
+        return _is_parquet(file)
+    if any(marks <= set(head.columns) for marks in FOREIGN):
+        return False
+    columns = find_columns(head.columns)
+    if columns is None:
+        return False
+    boxed = [row for row in head.rows if not _is_bare(row, columns)]
+    good = sum(_numbers(row, columns) is not None for row in boxed)
+    return 2 * good >= len(boxed)
+
+
+def _is_parquet(file: Path) -> bool:
+    try:
+        with open(file, "rb") as stream:
+            return file.suffix.lower() == ".parquet" and stream.read(4) == MAGIC
+    except OSError:
+        return False
+
+
+def _labels(files: FileSet) -> dict[str, Path]:
+    stems = [file.stem for file in files.files]
+    if len(set(stems)) == len(stems):
+        return dict(zip(stems, files.files, strict=True))
+    return {
+        files.label(file).rsplit("/", 1)[0] if "/" in files.label(file) else file.stem: file for file in files.files
+    }
+
+
+def _open(file: Path, files: FileSet, receipt: Receipt) -> _File:
+    label = files.label(file)
+    table = read_table(file, receipt, label)
+    columns = find_columns(table.columns)
+    if columns is None:
+        raise DataError(f"{file}: no columns of an image and a box; got {', '.join(table.columns[:12])}")
+    return _File(file, label, table, columns)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value).strip()
+
+
+def _class(row: Row, columns: Columns) -> str:
+    return _text(row.cells[columns.at["class"]]) if "class" in columns.at else ONE_CLASS
+
+
+def _is_bare(row: Row, columns: Columns) -> bool:
+    """Whether the row is an image without an object."""
+    return not any(_text(row.cells[i]) for i in columns.box) and not ("class" in columns.at and _class(row, columns))
+
+
+def _numbers(row: Row, columns: Columns) -> Numbers | None:
+    """The four finite numbers of a box, as they stand."""
+    cells: Sequence[Any] = [row.cells[i] for i in columns.box]
+    if len(cells) == 1:
+        cells = cells[0]
+        if isinstance(cells, str):
+            try:
+                cells = json.loads(cells.replace("(", "[").replace(")", "]"))
+            except (ValueError, RecursionError):
+                return None
+        if not isinstance(cells, Iterable) or isinstance(cells, str | dict):
+            return None
+        cells = list(cells)
+    if len(cells) != 4:
+        return None
+    a, b, c, d = map(number, cells)
+    return (a, b, c, d) if math.isfinite(a + b + c + d) else None
+
+
+def _normalised(files: Iterable[_File]) -> bool:
+    """Whether coordinates are shares: none is above 1, and some are no whole numbers."""
+    fractions = False
+    for file in files:
+        for row in file.table.rows:
+            numbers = _numbers(row, file.columns)
+            if numbers is None:
+                continue
+            if max(numbers) > 1.001:
+                return False
+            fractions = fractions or any(not value.is_integer() for value in numbers)
+    return fractions
+
+
+def _entries(files: Sequence[_File], source: ReadSource, normalised: bool, receipt: Receipt) -> Iterator[Entry]:
+    """The images in the order of the tables, each with the objects of all its rows."""
+    root = source.path if source.path.is_dir() else source.path.parent
+    called_so = {_text(row.cells[file.columns.at["image"]]) for file in files for row in file.table.rows}
+    finders = Finders(root, source.images, called_so)
+    for file in files:
+        rows: dict[str, list[Row]] = {}
+        unnamed: list[Row] = []
+        for row in file.table.rows:
+            name = _text(row.cells[file.columns.at["image"]])
+            if name:
+                rows.setdefault(name, []).append(row)
+            else:
+                unnamed.append(row)
+        for row in unnamed:
+            bare = _is_bare(row, file.columns)
+            where, category = f"{file.label} line {row.line}", _class(row, file.columns) or None
+            if not bare:
+                receipt.count_in(0, {category: 1})
+                receipt.drop("image-not-listed", where, "the row names no image", category)
+        for name, of_image in rows.items():
+            path, called = finders.find(name, file.path)
+            size = _size(of_image, file.columns)
+            known = size
+            if known is None and path is not None:
+                try:
+                    known = size_of_image(path)
+                except DataError:
+                    known = None
+            where = f"{file.label} line {of_image[0].line}"
+            shapes = [
+                _shape(row, file, known if normalised else (1, 1), source.origin)
+                for row in of_image
+                if not _is_bare(row, file.columns)
+            ]
+            yield Entry(where, called, size, path, shapes)
+
+
+def _size(rows: Sequence[Row], columns: Columns) -> tuple[int, int] | None:
+    if "image width" not in columns.at:
+        return None
+    for row in rows:
+        width, height = whole(row.cells[columns.at["image width"]]), whole(row.cells[columns.at["image height"]])
+        if width and height:
+            return width, height
+    return None
+
+
+def _shape(row: Row, file: _File, scale_wh: tuple[int, int] | None, origin: Any) -> Shape:
+    columns = file.columns
+    where, name = f"{file.label} line {row.line}", _class(row, columns) or None
+    extra = {columns.names[i]: row.cells[i] for i in columns.rest if columns.names[i] and _text(row.cells[i])}
+    crowd = "crowd" in columns.at and _text(row.cells[columns.at["crowd"]]).lower() in {"1", "true", "1.0"}
+    numbers = _numbers(row, columns)
+    if numbers is None:
+        said = ", ".join(f"{columns.names[i]}={_text(row.cells[i]) or 'missing'}" for i in columns.box)
+        return Shape(where, name, fault=("box-not-numeric", said[:200]), iscrowd=crowd, extra=extra)
+    box = _corners(numbers, columns.kind)
+    # Without a size the image is left out, with all its objects, so that the scale does not matter.
+    width, height = scale_wh or (1, 1)
+    x0, y0, x1, y1 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
+    if origin == 1:
+        x0, y0 = x0 - 1, y0 - 1
+    return Shape(where, name, (x0, y0, x1, y1), iscrowd=crowd, extra=extra)
+
+
+def _corners(numbers: Numbers, kind: str) -> Corners:
+    a, b, c, d = numbers
+    if kind == "corners":
+        return a, b, c, d
+    if kind == "centre and size":
+        return a - c / 2, b - d / 2, a + c / 2, b + d / 2
+    return a, b, a + c, b + d

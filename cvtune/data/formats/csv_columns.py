@@ -1,0 +1,99 @@
+"""Which columns of a table hold image, class and box: told by their names, with synonyms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+__all__ = ["Columns", "find_columns"]
+
+# What a column means -> its names, in lower case without spaces, dots, dashes and underscores; the first found counts.
+NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "image": (
+            "filename", "file", "imagename", "imagepath", "filepath", "imgpath", "imgname", "path", "image", "img",
+            "imageid", "imgid", "frame",
+        ),
+        "class": (
+            "class", "label", "classname", "labelname", "category", "categoryname", "objectclass", "object", "name",
+            "classid", "categoryid", "labelid",
+        ),
+        "x0": ("xmin", "x0", "x1", "left", "bboxxmin", "boxxmin", "bboxx1", "boxx1", "xtl", "minx", "bboxleft"),
+        "y0": ("ymin", "y0", "y1", "top", "bboxymin", "boxymin", "bboxy1", "boxy1", "ytl", "miny", "bboxtop"),
+        "x1": ("xmax", "x2", "right", "bboxxmax", "boxxmax", "bboxx2", "boxx2", "xbr", "maxx", "bboxright"),
+        "y1": ("ymax", "y2", "bottom", "bboxymax", "boxymax", "bboxy2", "boxy2", "ybr", "maxy", "bboxbottom"),
+        "x": ("x", "bboxx", "boxx", "bboxleft", "left", "xmin", "topleftx"),
+        "y": ("y", "bboxy", "boxy", "bboxtop", "top", "ymin", "toplefty"),
+        "cx": ("xcenter", "centerx", "cx", "xc", "xcentre", "centrex"),
+        "cy": ("ycenter", "centery", "cy", "yc", "ycentre", "centrey"),
+        "w": ("bboxwidth", "boxwidth", "bboxw", "boxw", "widthbox", "w", "width"),
+        "h": ("bboxheight", "boxheight", "bboxh", "boxh", "heightbox", "h", "height"),
+        "bbox": ("bbox", "box", "boundingbox", "bboxes"),
+        "image width": ("imagewidth", "imgwidth", "imwidth", "imagew", "imgw", "width"),
+        "image height": ("imageheight", "imgheight", "imheight", "imageh", "imgh", "height"),
+        "crowd": ("iscrowd", "crowd", "isgroupof", "isgroup"),
+    }
+)  # fmt: skip
+KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "corners": ("x0", "y0", "x1", "y1"),
+        "centre and size": ("cx", "cy", "w", "h"),
+        "corner and size": ("x", "y", "w", "h"),
+        "x, y, width, height in one cell": ("bbox",),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Meaning -> place of the column; `kind` is how the box is given; `rest` are the places of all other columns."""
+
+    names: tuple[str, ...]
+    kind: str
+    at: Mapping[str, int]
+    rest: tuple[int, ...]
+
+    @property
+    def box(self) -> tuple[int, ...]:
+        """The places of the four columns of the box, or of the one."""
+        return tuple(self.at[key] for key in KINDS[self.kind])
+
+    def describe(self) -> str:
+        """What was found, for people: "image=filename, class=label, box (corners)=xmin,ymin,xmax,ymax"."""
+        box = ",".join(self.names[i] for i in self.box)
+        plain = [f"{key}={self.names[i]}" for key, i in self.at.items() if i not in self.box]
+        return ", ".join([*plain, f"box ({self.kind})={box}"])
+
+
+def find_columns(names: Sequence[str]) -> Columns | None:
+    """The columns of image and box, and of class, image size and crowd where they are there; None without the first."""
+    plain: dict[str, int] = {}
+    for i, name in enumerate(names):
+        plain.setdefault(re.sub(r"[\s._\-]+", "", name.lower()), i)
+
+    def find(key: str, taken: Sequence[int]) -> int | None:
+        return next((plain[name] for name in NAMES[key] if name in plain and plain[name] not in taken), None)
+
+    for kind, keys in KINDS.items():  # noqa: B007
+        box: dict[str, int] = {}
+        for key in keys:
+            if (found := find(key, list(box.values()))) is not None:
+                box[key] = found
+        if len(box) == len(keys):
+            break
+    else:
+        return None
+    image = find("image", list(box.values()))
+    if image is None:
+        return None
+    at = {"image": image}
+    for key in ("class", "image width", "image height", "crowd"):
+        if (found := find(key, [*at.values(), *box.values()])) is not None:
+            at[key] = found
+    if ("image width" in at) != ("image height" in at):
+        at.pop("image width", None)
+        at.pop("image height", None)
+    used = {*at.values(), *box.values()}
+    return Columns(tuple(names), kind, at | box, tuple(i for i in range(len(names)) if i not in used))

@@ -1,0 +1,122 @@
+"""Folders of one text file an image, whose lines are objects: KITTI, DOTA, VisDrone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cvtune.data.formats.entries import size_of_image
+from cvtune.data.formats.file_sets import FileSet
+from cvtune.data.formats.texts import read_lines
+from cvtune.data.image_files import ImageFinder
+from cvtune.errors import DataError
+
+__all__ = ["IGNORED", "Beside", "known_size", "label_files"]
+
+LOOK_AT = 8
+DEEPEST = 4
+IGNORED = "ignore_regions"
+"""The key of `Image.extra` with regions that count neither as objects nor as background: [[x, y, w, h], ...]."""
+
+
+def label_files(path: Path, accept: Callable[[Sequence[str]], bool]) -> FileSet:
+    """The text files of those folders, four deep, in which most files that hold anything are what `accept` takes.
+
+    Args:
+        path: a folder, or one file.
+        accept: whether the lines of a file (stripped, none empty) are of the format.
+    """
+    if path.is_file():
+        good = path.suffix.lower() == ".txt" and accept(_filled(path))
+        return FileSet(path.parent, (path,) if good else ())
+    files: list[Path] = []
+    seen: set[str] = set()
+    level = [path]
+    for _ in range(DEEPEST):
+        below: list[Path] = []
+        for folder in level:
+            real = os.path.realpath(folder)
+            if real in seen:
+                continue
+            seen.add(real)
+            try:
+                entries = sorted(folder.iterdir())
+            except OSError:
+                continue
+            texts = [entry for entry in entries if entry.suffix.lower() == ".txt" and entry.is_file()]
+            if _mostly(texts, accept):
+                files += texts
+            below += [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        level = below
+    files.sort()
+    tops = tuple(dict.fromkeys(file.relative_to(path).parts[0] for file in files if file.parent != path))
+    return FileSet(path, tuple(files), tops if len(tops) > 1 and all(file.parent != path for file in files) else ())
+
+
+class Beside:
+    """Finds the image of a file of labels, by its stem: in folders next to the labels' own, or in `images`."""
+
+    def __init__(self, files: FileSet, images: Path | None, names: Sequence[str]) -> None:
+        """Look into the folders called `names` first; with `images`, into its folders of the same splits first.
+
+        Raises:
+            DataError: `images` is no folder.
+        """
+        if images is not None and not images.is_dir():
+            raise DataError(f"{images}: no such folder of images; correct `images`")
+        self._root = files.root
+        self._images = images
+        self._names = names
+        self._several = len({file.parent for file in files.files}) > 1
+        self._finders: dict[Path, ImageFinder] = {}
+
+    def find(self, file: Path) -> tuple[Path | None, str]:
+        """(the image or None, what it is called): its name, or its path where there are several folders of labels."""
+        folder = file.parent
+        top = folder.relative_to(self._root).parts[0] if folder != self._root else ""
+        if folder not in self._finders:
+            if self._images is None:
+                places = [folder.parent / name for name in self._names] + [folder, folder.parent]
+            else:
+                bases = [self._images / top, self._images]
+                places = [base / name for base in bases for name in self._names]
+                places = [self._images / folder.name, *places] if top else places
+                places += bases
+            self._finders[folder] = ImageFinder(places)
+        found = self._finders[folder].find(file.stem, any_suffix=True)
+        if found is None:
+            return None, f"{top}/{file.stem}.png" if self._several and top else f"{file.stem}.png"
+        path = found[0]
+        if not self._several:
+            return path, path.name
+        base = self._images if self._images is not None else self._root
+        return path, (path.relative_to(base) if path.is_relative_to(base) else Path(top, path.name)).as_posix()
+
+
+def known_size(path: Path | None) -> tuple[int, int] | None:
+    """(width, height) of an image as displayed, or None where it is missing or damaged."""
+    try:
+        return None if path is None else size_of_image(path)
+    except DataError:
+        return None
+
+
+def _mostly(texts: Sequence[Path], accept: Callable[[Sequence[str]], bool]) -> bool:
+    looked = hits = 0
+    for file in texts:
+        lines = _filled(file)
+        if not lines:
+            continue
+        looked += 1
+        hits += accept(lines)
+        if looked == LOOK_AT:
+            break
+    return 2 * hits > looked
+
+
+def _filled(file: Path) -> list[str]:
+    try:
+        return [line for line in read_lines(file) if line]
+    except DataError:
+        return []

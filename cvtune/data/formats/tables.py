@@ -1,0 +1,115 @@
+"""Tables with named columns: CSV with any of the usual separators, and Parquet where pyarrow is installed."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cvtune.data.formats.texts import read_text
+from cvtune.errors import DataError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from cvtune.data.receipt import Receipt
+
+__all__ = ["SUFFIXES", "Row", "Table", "read_table", "table_head"]
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+SEPARATORS = ",;\t|"
+HEAD = 1 << 16  # bytes that are looked at to tell what a table is
+MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its line in the file (of Parquet: its number from 1) and its cells, as many as there are columns."""
+
+    line: int
+    cells: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Names of columns as the file has them, stripped; rows in order; `ragged` are lines with too many or few cells."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Row]
+    ragged: tuple[int, ...] = ()
+
+
+def read_table(path: Path, receipt: Receipt | None = None, label: str | None = None) -> Table:
+    """Read a table. Cells of CSV are stripped text; missing ones are empty; of Parquet they are what Arrow says.
+
+    Raises:
+        DataError: it cannot be read, or has no header.
+        MissingDependencyError: it is Parquet, and pyarrow is not installed.
+    """
+    if path.suffix.lower() == ".parquet":
+        return _read_parquet(path)
+    return _parse(path, read_text(path, receipt, label))
+
+
+def table_head(path: Path) -> Table | None:
+    """The columns and the first rows of a CSV file, without reading all of it; None where it is none."""
+    if path.suffix.lower() == ".parquet":
+        if importlib.util.find_spec("pyarrow") is None:
+            return None
+        try:
+            return _read_parquet(path)
+        except DataError:
+            return None
+    try:
+        with open(path, "rb") as file:
+            content = file.read(HEAD)
+        if len(content) < HEAD:
+            return _parse(path, read_text(path))
+        text = content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig", "replace")
+        return _parse(path, text.rsplit("\n", 1)[0])
+    except (OSError, DataError):
+        return None
+
+
+def _parse(path: Path, text: str) -> Table:
+    text = text.removeprefix("\ufeff")
+    first = text.lstrip("\r\n").split("\n", 1)[0]
+    separator = max(SEPARATORS, key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
+    columns: tuple[str, ...] = ()
+    rows: list[Row] = []
+    ragged: list[int] = []
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not columns:
+                columns = tuple(cell.strip() for cell in cells)
+                continue
+            if len(cells) != len(columns):
+                ragged.append(reader.line_num)
+                cells = (cells + [""] * len(columns))[: len(columns)]
+            rows.append(Row(reader.line_num, tuple(cell.strip() for cell in cells)))
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num} is not valid CSV: {error}; mend or export it again") from error
+    if not columns:
+        raise DataError(f"{path}: the table is empty; expected a line with the names of the columns")
+    return Table(columns, rows, tuple(ragged))
+
+
+def _read_parquet(path: Path) -> Table:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise MissingDependencyError(f"{path}: Parquet needs pyarrow, which is not installed: pip install pyarrow")
+    import pyarrow  # type: ignore[import-not-found, unused-ignore]
+    import pyarrow.parquet as parquet  # type: ignore[import-not-found, unused-ignore]
+
+    try:
+        table = parquet.read_table(path)
+        columns = tuple(str(name) for name in table.column_names)
+        lists = [column.to_pylist() for column in table.columns]
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be read as Parquet: {reason}; export it again") from error
+    return Table(columns, [Row(i, cells) for i, cells in enumerate(zip(*lists, strict=True), start=1)])

@@ -1,0 +1,203 @@
+"""What VOC's objects come to: where pixels start, boxes in 0-based pixels, rotated boxes, masks of PNG files."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cvtune.data.coco import Segmentation
+from cvtune.data.formats.texts import number
+from cvtune.data.formats.voc_masks import InstanceMask, match_masks
+from cvtune.data.formats.voc_xml import VocFile, VocObject
+from cvtune.data.geometry import rle_to_mask, segmentation_area, segmentation_bbox_xywh
+from cvtune.data.outlines import box_polygon
+from cvtune.data.receipt import Receipt
+
+__all__ = ["Judged", "Origin", "VocAnnotation", "find_origin", "judge"]
+
+Corners = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where pixels start, how sure that is, and why."""
+
+    value: Literal[0, 1]
+    code: Literal["origin-found", "origin-given", "origin-assumed"]
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class VocAnnotation:
+    """One object that is kept. `place` is its 1-based one in the XML; masks without an object come behind."""
+
+    place: int
+    name: str
+    bbox_xywh: Corners
+    area: float
+    iscrowd: bool
+    segmentation: Segmentation | None
+    extra: Mapping[str, Any]
+
+
+@dataclass
+class Judged:
+    """The objects of one file: what is kept, what was there by class, and how masks fitted."""
+
+    objects: list[VocAnnotation] = field(default_factory=list)
+    classes_in: Counter[str | None] = field(default_factory=Counter)
+    overlaps: list[float] = field(default_factory=list)
+    by_place: int = 0
+    without_mask: int = 0
+
+
+def judge(file: VocFile, origin: int, masks: Sequence[InstanceMask], receipt: Receipt) -> Judged:
+    """Check, clip and convert the objects of one file; losses go on the receipt.
+
+    A mask of SegmentationObject goes to the object that it fits; one that fits none is an object of its own where its
+    class is known, as exports hold objects that were drawn as masks only there.
+    """
+    judged = Judged(classes_in=Counter(o.name or None for o in file.objects))
+    boxes: dict[int, tuple[Corners, Segmentation | None]] = {}
+    for o in file.objects:
+        rotated = _rotated(o, file, receipt) if o.coordinates is None and o.rotated is not None else None
+        if rotated is not None:
+            boxes[o.index] = rotated
+        elif o.coordinates is not None or o.rotated is None:
+            box = _box(o, file, origin, receipt)
+            if box is not None:
+                boxes[o.index] = (box, None)
+    match = match_masks(masks, {index: (file.objects[index - 1].name, box) for index, (box, _) in boxes.items()})
+    for index, (box, segmentation) in boxes.items():
+        o = file.objects[index - 1]
+        area = box[2] * box[3]
+        if index in match.masks:
+            mask, overlap = match.masks[index]
+            segmentation = mask.rle
+            judged.overlaps.append(overlap)
+            judged.by_place += mask.value == index
+        elif masks:
+            judged.without_mask += 1
+        if segmentation is not None:
+            area = segmentation_area(segmentation, (file.height, file.width))
+        judged.objects.append(VocAnnotation(index, o.name, box, area, _is_crowd(o), segmentation, o.extra))
+    for n, mask in enumerate(match.rest, start=1):
+        judged.classes_in[mask.name] += 1
+        if mask.name is None:
+            receipt.drop("class-missing", mask.where, "it fits no object's box, and SegmentationClass gives no class")
+            continue
+        receipt.repair("box-from-mask", mask.where, f"no object's box fits it: got {list(mask.bbox_xywh)}", mask.name)
+        area = float(rle_to_mask(mask.rle).sum())
+        place = len(file.objects) + n
+        judged.objects.append(VocAnnotation(place, mask.name, mask.bbox_xywh, area, False, mask.rle, {}))
+    return judged
+
+
+def _rotated(o: VocObject, file: VocFile, receipt: Receipt) -> tuple[Corners, Segmentation] | None:
+    """roLabelImg's centre, size and angle (radians, clockwise) as a polygon and the box around it.
+
+    Its numbers are continuous and 0-based whatever the origin of the set's upright boxes.
+    """
+    where, name = f"{file.label} object {o.index}", o.name or None
+    assert o.rotated is not None
+    said = ", ".join(
+        f"{key}={value or 'missing'}" for key, value in zip(("cx", "cy", "w", "h", "angle"), o.rotated, strict=True)
+    )
+    if name is None:
+        receipt.drop("class-missing", where, f"rotated box {said}")
+        return None
+    cx, cy, w, h, angle = map(number, o.rotated)
+    if not math.isfinite(cx + cy + w + h + angle):
+        receipt.drop("box-not-numeric", where, said, name)
+        return None
+    if w <= 0 or h <= 0:
+        receipt.drop("box-inverted" if min(w, h) < 0 else "box-zero-area", where, said, name)
+        return None
+    polygon = box_polygon(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2, math.degrees(angle))
+    polygon.flags.writeable = False
+    box = segmentation_bbox_xywh((polygon,), (file.height, file.width))
+    if box[2] <= 0 or box[3] <= 0:
+        receipt.drop("box-outside", where, f"{said} in an image of {file.width}x{file.height}", name)
+        return None
+    receipt.repair("rotation-as-polygon", where, said, name)
+    return box, (polygon,)
+
+
+def _corners(o: VocObject) -> Corners | None:
+    """The four numbers as they stand, or None where one is no finite number."""
+    if o.coordinates is None:
+        return None
+    try:
+        x0, y0, x1, y1 = map(float, o.coordinates)
+    except ValueError:
+        return None
+    return (x0, y0, x1, y1) if math.isfinite(x0 + y0 + x1 + y1) else None
+
+
+def find_origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> Origin:
+    """Decide where pixels start, over all files."""
+    if given != "auto":
+        return Origin(given, "origin-given", "as asked")
+    touching, boxes, first = 0, 0, ""
+    for file in files:
+        for o in file.objects:
+            corners = _corners(o)
+            if corners is None or corners[2] <= corners[0] or corners[3] <= corners[1]:
+                continue
+            boxes += 1
+            # Pixels that are counted from 1 have no coordinate in [0, 1).
+            if 0 <= corners[0] < 1 or 0 <= corners[1] < 1:
+                return Origin(0, "origin-found", f"{file.label} object {o.index} starts at {min(corners[:2]):g}")
+            if corners[2] == file.width or corners[3] == file.height:
+                touching += 1
+                first = first or f"{file.label} object {o.index}"
+    if touching:
+        evidence = f"no box starts below 1 and {touching:,} of {boxes:,} end at the image's edge (first: {first})"
+        return Origin(1, "origin-found", evidence)
+    return Origin(1, "origin-assumed", f"none of {boxes:,} boxes touches an edge; `origin: 0` says otherwise")
+
+
+def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners | None:
+    """The box as x, y, w, h with continuous 0-based edges, clipped; None, and a drop, where it is none.
+
+    As Detectron2's loader reads VOC: x0 = xmin - 1, x1 = xmax.
+    """
+    where, name = f"{file.label} object {o.index}", o.name or None
+    if name is None:
+        receipt.drop("class-missing", where, f"box {o.coordinates}")
+        return None
+    if o.coordinates is None:
+        receipt.drop("box-missing", where, "no <bndbox>", name)
+        return None
+    said = ", ".join(
+        f"{k}={v or 'missing'}" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), o.coordinates, strict=True)
+    )
+    corners = _corners(o)
+    if corners is None:
+        receipt.drop("box-not-numeric", where, said, name)
+        return None
+    x0, y0, x1, y1 = corners
+    if x1 < x0 or y1 < y0:
+        receipt.drop("box-inverted", where, said, name)
+        return None
+    if x1 == x0 or y1 == y0:
+        # One pixel by the letter of VOC, but in practice a click without a drag.
+        receipt.drop("box-zero-area", where, said, name)
+        return None
+    x0, y0 = x0 - origin, y0 - origin
+    left, top = max(x0, 0.0), max(y0, 0.0)
+    right, bottom = min(x1, float(file.width)), min(y1, float(file.height))
+    if right <= left or bottom <= top:
+        receipt.drop("box-outside", where, f"{said} in an image of {file.width}x{file.height}", name)
+        return None
+    if (left, top, right, bottom) != (x0, y0, x1, y1):
+        receipt.repair("box-clipped", where, f"{said} in an image of {file.width}x{file.height}", name)
+    return left, top, right - left, bottom - top
+
+
+def _is_crowd(o: VocObject) -> bool:
+    """COCO's iscrowd, as `write` keeps it among the attributes."""
+    return str(o.extra.get("attributes", {}).get("iscrowd", "")).lower() in {"1", "true"}

@@ -1,0 +1,300 @@
+"""Plan -> MMDetection's config: the official one and the fewest overrides, each recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+
+from cvtune.backends.base import NativeConfig
+from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.mmdet.translate import translate
+from cvtune.backends.mmdet.translate_model import official_classes, pretrained_places
+from cvtune.backends.mmdet.zoo import left_out, read_official, walk, zoo_names
+from cvtune.errors import CvtuneError, SpecError, UnsupportedError
+from cvtune.plan import Plan
+
+MakePlan = Callable[..., Plan]
+
+
+def read(native: NativeConfig, folder: Path) -> dict[str, Any]:
+    (folder / "config.py").write_text(native.text)
+    content: dict[str, Any] = Config.fromfile(folder / "config.py", import_custom_modules=False).to_dict()
+    return content
+
+
+def without_scope(node: Any) -> Any:
+    """MMEngine marks what it inherits from another package; lists and tuples are the same to it."""
+    if isinstance(node, dict):
+        return {key: without_scope(value) for key, value in node.items() if key != "_scope_"}
+    return [without_scope(value) for value in node] if isinstance(node, list | tuple) else node
+
+
+def keys(native: NativeConfig) -> set[str]:
+    return {override.key for override in native.overrides}
+
+
+@pytest.mark.train
+def test_an_official_config_with_the_official_recipe_changes_nothing_but_data(plan_for: MakePlan) -> None:
+    tried = 0
+    for name in zoo_names():
+        try:
+            content = read_official(name).content
+        except CvtuneError:
+            continue
+        if left_out(content):
+            continue
+        classes = [f"class {i}" for i in range(official_classes(content))]
+        weights = "imagenet" if pretrained_places(Edits(content)) else "none"
+        batch = {} if "10xb5" not in name else {"run__devices": 5}
+        plan = plan_for(classes, gpus=True, model__zoo=name, model__weights=weights, train__recipe="official", **batch)
+        native = translate(plan)
+        changed = [o for o in native.overrides if o.kind == "spec" and o.asked_by != "model.weights"]
+        assert not changed, (name, changed)
+        tried += 1
+    assert tried > 600
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "faster_rcnn/faster-rcnn_r50_fpn_1x_coco",
+        "cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco",
+        "rtmdet/rtmdet-ins_tiny_8xb32-300e_coco",
+        "yolox/yolox_tiny_8xb8-300e_coco",
+        "mask2former/mask2former_r50_8xb2-lsj-50e_coco",
+        "detectors/detectors_htc-r50_1x_coco",
+        "openimages/ssd300_32xb8-36e_openimages",
+        "cityscapes/mask-rcnn_r50_fpn_1x_cityscapes",
+        "lvis/mask-rcnn_r50_fpn_sample1e-3_ms-1x_lvis-v1",
+        "pascal_voc/faster-rcnn_r50_fpn_1x_voc0712",
+    ],
+)
+def test_the_short_file_says_the_same_as_the_flat_one(name: str, plan_for: MakePlan, tmp_path: Path) -> None:
+    native = translate(plan_for(model__zoo=name, data__batch_size=2))
+    flat = read(native, tmp_path)
+    assert native.delta is not None
+    (tmp_path / "config_delta.py").write_text(native.delta)
+    short = Config.fromfile(tmp_path / "config_delta.py", import_custom_modules=False).to_dict()
+    for key, value in flat.items():
+        assert without_scope(short[key]) == without_scope(value), key
+    assert len(native.delta) < len(native.text)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco", 4),
+        ("htc/htc_r50_fpn_1x_coco", 6),
+        ("dino/dino-4scale_r50_8xb2-12e_coco", 1),
+        ("point_rend/point-rend_r50-caffe_fpn_ms-1x_coco", 3),
+        ("seesaw_loss/mask-rcnn_r50_fpn_seesaw-loss_random-ms-2x_lvis-v1", 3),
+        ("openimages/faster-rcnn_r50_fpn_32xb2-1x_openimages", 1),
+    ],
+)
+def test_the_number_of_classes_reaches_every_head(name: str, heads: int, plan_for: MakePlan, tmp_path: Path) -> None:
+    config = read(translate(plan_for(model__zoo=name, data__batch_size=2)), tmp_path)
+    counts = [node["num_classes"] for path, node in walk(config["model"]) if "num_classes" in node]
+    assert [count for count in counts if count != 183] == [3] * heads
+    for split in ("train", "val"):
+        leaf = config[f"{split}_dataloader"]["dataset"]
+        while "dataset" in leaf:
+            leaf = leaf["dataset"]
+        assert leaf["type"] == "CocoDataset"
+        assert list(leaf["metainfo"]["classes"]) == ["a", "b", "c"]
+        assert leaf["ann_file"] == f"{tmp_path}/data/{split}.json"
+    assert config["val_evaluator"]["ann_file"] == f"{tmp_path}/data/val.json"
+
+
+def test_mask2formers_class_weights_have_an_entry_a_class_and_one_for_the_background(
+    plan_for: MakePlan, tmp_path: Path
+) -> None:
+    config = read(translate(plan_for(model__family="mask2former", data__batch_size=2)), tmp_path)
+    head = config["model"]["panoptic_head"]
+    assert (head["num_things_classes"], head["num_stuff_classes"]) == (3, 0)
+    assert list(head["loss_cls"]["class_weight"]) == [1.0, 1.0, 1.0, 0.1]
+    assert config["model"]["panoptic_fusion_head"]["num_things_classes"] == 3
+
+
+def test_lengths_rates_and_warm_up_move_together(plan_for: MakePlan, tmp_path: Path) -> None:
+    plan = plan_for(model__family="faster_rcnn", data__batch_size=4, train__epochs=24)
+    config = read(translate(plan), tmp_path)
+    warm, steps = config["param_scheduler"]
+    assert config["train_cfg"]["max_epochs"] == 24
+    assert (list(steps["milestones"]), steps["end"], steps["by_epoch"]) == ([16, 22], 24, True)
+    assert warm["end"] == 120  # a tenth of 24 epochs of 50 steps
+    assert config["optim_wrapper"]["optimizer"]["lr"] == pytest.approx(0.02 * 4 / 16)
+    assert config["train_dataloader"]["batch_size"] == 4
+    plan = plan_for(model__family="faster_rcnn", data__batch_size=4, train__epochs=5)
+    _, steps = read(translate(plan), tmp_path)["param_scheduler"]
+    assert (list(steps["milestones"]), steps["end"], steps["by_epoch"]) == ([167, 229], 250, False)
+
+
+def test_yolox_keeps_its_phases_in_a_short_run(plan_for: MakePlan, tmp_path: Path) -> None:
+    plan = plan_for(model__family="yolox", data__batch_size=8, train__epochs=30)
+    config = read(translate(plan), tmp_path)
+    hooks = {hook["type"]: hook for hook in config["custom_hooks"]}
+    assert hooks["YOLOXModeSwitchHook"]["num_last_epochs"] == 3
+    warm, cosine, last = config["param_scheduler"]
+    assert (warm["begin"], warm["end"], warm["by_epoch"]) == (0, 75, False)  # a tenth of 750 steps
+    assert (cosine["begin"], cosine["end"]) == (75, 712)
+    assert (last["begin"], last["end"]) == (712, 750)
+    lr = config["optim_wrapper"]["optimizer"]["lr"]
+    assert lr == pytest.approx(0.01 * 8 / 64)
+    assert cosine["eta_min"] == pytest.approx(0.05 * lr)
+    assert hooks["EMAHook"]["momentum"] > 0.0001
+    assert "dynamic_intervals" not in config["train_cfg"]
+
+
+def test_rtmdet_switches_its_pipeline_late_and_scales_adam_by_the_root(plan_for: MakePlan, tmp_path: Path) -> None:
+    plan = plan_for(model__family="rtmdet", data__batch_size=16, train__epochs=40)
+    config = read(translate(plan), tmp_path)
+    hooks = {hook["type"]: hook for hook in config["custom_hooks"]}
+    assert hooks["PipelineSwitchHook"]["switch_epoch"] == 36
+    assert config["optim_wrapper"]["optimizer"]["lr"] == pytest.approx(0.004 * (16 / 256) ** 0.5)
+    assert config["optim_wrapper"]["paramwise_cfg"]["norm_decay_mult"] == 0
+    assert "SyncBN" not in str(config["model"])
+    host = {o.key for o in translate(plan).overrides if o.kind == "host"}
+    assert "model.backbone.norm_cfg.type" in host
+
+
+def test_a_square_reaches_every_place(plan_for: MakePlan, tmp_path: Path) -> None:
+    plan = plan_for(
+        model__family="rtmdet", model__backbone="tiny", data__batch_size=4, data__image_size={"square": 320}
+    )
+    config = read(translate(plan), tmp_path)
+    steps = {step["type"]: step for step in config["train_dataloader"]["dataset"]["pipeline"]}
+    assert tuple(steps["CachedMosaic"]["img_scale"]) == (320, 320)
+    assert tuple(steps["RandomResize"]["scale"]) == (640, 640)
+    assert tuple(steps["RandomCrop"]["crop_size"]) == (320, 320)
+    switched = next(hook for hook in config["custom_hooks"] if hook["type"] == "PipelineSwitchHook")["switch_pipeline"]
+    assert tuple(next(step for step in switched if step["type"] == "RandomResize")["scale"]) == (320, 320)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ({"short": 320, "long": 640}, {"type": "Resize", "scale": (640, 320), "keep_ratio": True}),
+        (
+            {"short": [256, 320], "long": 640},
+            {"type": "RandomChoiceResize", "scales": [(640, 256), (640, 320)], "keep_ratio": True},
+        ),
+        (
+            {"short": [256, 320], "long": 640, "sampling": "range"},
+            {"type": "RandomResize", "scale": [(640, 256), (640, 320)], "keep_ratio": True},
+        ),
+        ({"square": 320}, {"type": "Resize", "scale": (320, 320), "keep_ratio": False}),
+    ],
+)
+def test_two_sides_become_the_step_that_resizes(
+    size: dict[str, Any], expected: dict[str, Any], plan_for: MakePlan, tmp_path: Path
+) -> None:
+    for family in ("faster_rcnn", "deformable_detr"):  # DETR's choice between two ways to resize goes as a whole
+        config = read(translate(plan_for(model__family=family, data__batch_size=2, data__image_size=size)), tmp_path)
+        pipeline = config["train_dataloader"]["dataset"]["pipeline"]
+        resizing = [step for step in pipeline if "Resize" in step["type"] or step["type"] == "RandomChoice"]
+        assert without_scope(resizing) == [without_scope(expected)]
+
+
+def test_augment_takes_the_place_of_flips_and_colours(plan_for: MakePlan, tmp_path: Path) -> None:
+    steps = [{"VerticalFlip": {"p": 0.5}}]
+    plan = plan_for(model__family="ssd", data__batch_size=2, data__augment=steps)
+    native = translate(plan)
+    config = read(native, tmp_path)
+    kinds = [step["type"] for step in config["train_dataloader"]["dataset"]["dataset"]["pipeline"]]
+    assert kinds[kinds.index("LoadAnnotations") + 1] == "CvtuneAugment"
+    assert "RandomFlip" not in kinds
+    assert "PhotoMetricDistortion" not in kinds
+    assert {"Expand", "MinIoURandomCrop"} <= set(kinds)
+    assert config["custom_imports"]["imports"] == ["cvtune.backends.mmdet.augment"]
+    assert any(o.asked_by == "data.augment" for o in native.overrides)
+
+
+def test_masks_with_holes_are_loaded_as_bitmaps(plan_for: MakePlan, tmp_path: Path) -> None:
+    plan = plan_for(rle_masks=3, model__zoo="mask_rcnn/mask-rcnn_r50_fpn_ms-poly-3x_coco", data__batch_size=2)
+    dataset = read(translate(plan), tmp_path)["train_dataloader"]["dataset"]["dataset"]
+    assert [step["poly2mask"] for step in dataset["pipeline"] if "poly2mask" in step] == [True]
+
+
+def test_a_schedule_of_the_specs_own_is_by_iteration(plan_for: MakePlan, tmp_path: Path) -> None:
+    changes = {"train__schedule": {"name": "cosine", "warmup_iterations": 20}, "train__epochs": 4}
+    config = read(translate(plan_for(model__family="retinanet", data__batch_size=10, **changes)), tmp_path)
+    warm, cosine = config["param_scheduler"]
+    assert (warm["type"], warm["end"]) == ("LinearLR", 20)
+    assert (cosine["type"], cosine["begin"], cosine["end"], cosine["T_max"]) == ("CosineAnnealingLR", 20, 80, 60)
+
+
+def test_iterations_that_are_no_whole_epochs_need_a_loop_by_iteration(plan_for: MakePlan, tmp_path: Path) -> None:
+    plan = plan_for(model__family="retinanet", data__batch_size=10, train__iterations=30)
+    config = read(translate(plan), tmp_path)
+    assert (config["train_cfg"]["type"], config["train_cfg"]["max_iters"]) == ("IterBasedTrainLoop", 30)
+    with pytest.raises(UnsupportedError, match=r"train\.iterations: .*YOLOXModeSwitchHook.*nearest: train\.epochs: 2"):
+        translate(plan_for(model__family="yolox", data__batch_size=10, train__iterations=30))
+
+
+def test_mixed_precision_becomes_fp32_on_a_cpu_and_stays_on_a_gpu(plan_for: MakePlan) -> None:
+    name = "faster_rcnn/faster-rcnn_r50_fpn_amp-1x_coco"
+    cpu = translate(plan_for(model__zoo=name, data__batch_size=2))
+    assert [(o.value, o.kind) for o in cpu.overrides if o.key == "optim_wrapper.type"] == [("OptimWrapper", "host")]
+    gpu = translate(plan_for(model__zoo=name, data__batch_size=16, gpus=True))
+    assert "'dtype': 'bfloat16'" in gpu.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragment"),
+    [
+        ({"model__family": "dino", "eval__nms_iou": 0.5}, "eval.nms_iou: backend mmdet: dino/"),
+        ({"model__family": "ssd", "model__frozen_stages": 1}, "model.frozen_stages: backend mmdet cannot freeze"),
+        ({"model__family": "faster_rcnn", "data__crowd": "ignore"}, "data.crowd"),
+        ({"model__family": "faster_rcnn", "train__loggers": ["wandb"]}, "nearest: tensorboard"),
+        ({"model__family": "faster_rcnn", "train__precision": "bf16"}, "nearest: fp32"),
+        ({"model__family": "faster_rcnn", "train__checkpoint": {"best": "segm/AP"}}, "nearest: bbox/AP"),
+        ({"model__family": "yolox", "data__image_size": {"short": 320}}, "nearest: data.image_size.square"),
+        ({"model__family": "yolox", "data__image_size": {"square": 333}}, "nearest: 320"),
+        ({"model__family": "yolox", "model__weights": "imagenet"}, "nearest: coco, none or a path"),
+        ({"model__family": "faster_rcnn", "native": {"modle": {}}}, "did you mean 'model'"),
+        (
+            {"model__family": "faster_rcnn", "native": {"model": {"roi_head": {"bbox_head": {"fc_out_chanels": 8}}}}},
+            "did you mean 'fc_out_channels'",
+        ),
+        (
+            {"model__family": "cascade_rcnn", "native": {"model": {"roi_head": {"bbox_head": {"3": {}}}}}},
+            "allowed: 0 to 2",
+        ),
+        ({"model__family": "faster_rcnn", "native": {"load_from": "x"}}, "set model.weights instead"),
+    ],
+)
+def test_what_a_config_cannot_do_is_one_line(changes: dict[str, Any], fragment: str, plan_for: MakePlan) -> None:
+    with pytest.raises((SpecError, UnsupportedError)) as caught:
+        translate(plan_for(data__batch_size=2, **changes))
+    assert fragment in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_native_reaches_nested_keys_and_items_of_lists(plan_for: MakePlan, tmp_path: Path) -> None:
+    native = {"model": {"roi_head": {"bbox_head": {"1": {"fc_out_channels": 256}}}, "rpn_head": {"feat_channels": 64}}}
+    translated = translate(plan_for(model__family="cascade_rcnn", data__batch_size=2, native=native))
+    config = read(translated, tmp_path)
+    heads = config["model"]["roi_head"]["bbox_head"]
+    assert [head["fc_out_channels"] for head in heads] == [1024, 256, 1024]
+    assert {"model.roi_head.bbox_head.1.fc_out_channels", "model.rpn_head.feat_channels"} <= keys(translated)
+
+
+def test_native_may_hold_a_part_for_each_backend(plan_for: MakePlan) -> None:
+    parts = {"mmdet": {"model": {"rpn_head": {"feat_channels": 64}}}, "torchvision": {"model": {"fpn": {}}}}
+    native = translate(plan_for(model__family="faster_rcnn", data__batch_size=2, native=parts))
+    assert "model.rpn_head.feat_channels" in keys(native)
+    with pytest.raises(SpecError, match=r"native: holds parts for backends \(mmdet\) and other keys \(model\)"):
+        plan_for(model__family="faster_rcnn", data__batch_size=2, native={"mmdet": {}, "model": {}})
+
+
+@pytest.mark.parametrize("weights", ["coco", "zoo:retinanet/retinanet_r50_fpn_2x_coco"])
+def test_official_checkpoints_come_from_the_metafile(weights: str, plan_for: MakePlan, tmp_path: Path) -> None:
+    native = translate(plan_for(model__family="retinanet", model__weights=weights, data__batch_size=2))
+    config = read(native, tmp_path)
+    assert config["load_from"].startswith("https://")
+    assert config["load_from"].endswith(".pth")
+    assert "init_cfg" not in config["model"]["backbone"]  # the checkpoint has the backbone: nothing else is fetched

@@ -1,0 +1,165 @@
+"""Tables of boxes: synonyms of columns, kinds of boxes, units, damaged rows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cvtune.data.formats import ReadSource, csv
+from cvtune.data.formats.csv_columns import find_columns
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError, MissingDependencyError
+
+Files = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("header", "kind", "described"),
+    [
+        (
+            "filename,width,height,class,xmin,ymin,xmax,ymax",
+            "corners",
+            "image=filename, class=class, image width=width",
+        ),
+        ("image,xmin,ymin,xmax,ymax,label", "corners", "image=image, class=label, box (corners)=xmin,ymin,xmax,ymax"),
+        ("Image Path,X1,Y1,X2,Y2,Class Name", "corners", "image=Image Path, class=Class Name"),
+        ("image_id,width,height,bbox,source", "x, y, width, height in one cell", "image=image_id, image width=width"),
+        ("file_name,x,y,width,height,category", "corner and size", "box (corner and size)=x,y,width,height"),
+        ("img,x_center,y_center,w,h", "centre and size", "image=img, box (centre and size)=x_center,y_center,w,h"),
+        (
+            "image_name,label,bbox_x,bbox_y,bbox_w,bbox_h,image_width,image_height",
+            "corner and size",
+            "image width=image_w",
+        ),
+    ],
+)
+def test_columns_by_their_names(header: str, kind: str, described: str) -> None:
+    columns = find_columns(header.split(","))
+    assert columns is not None
+    assert columns.kind == kind
+    assert described in columns.describe()
+
+
+@pytest.mark.parametrize("header", ["a,b,c", "filename,class", "xmin,ymin,xmax,ymax", "filename,xmin,ymin,xmax"])
+def test_tables_without_image_or_box_are_none(header: str) -> None:
+    assert find_columns(header.split(",")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,60,40,x,6,8,30,24\n", (6, 8, 24, 16)),
+        ("filename;class;xmin;ymin;xmax;ymax\na.jpg;x;0.1;0.2;0.5;0.6\n", (6, 8, 24, 16)),
+        ("filename\tclass\tcx\tcy\tw\th\na.jpg\tx\t18\t16\t24\t16\n", (6, 8, 24, 16)),
+        ('image_id,bbox\na,"[6.0, 8, 24, 16]"\n', (6, 8, 24, 16)),
+        ("path,x,y,width,height,label,image_width,image_height\nq/a.jpg,6,8,24,16,x,60,40\n", (6, 8, 24, 16)),
+        # Nothing above 1, but whole numbers: a box of one pixel, no share.
+        ("filename,class,xmin,ymin,xmax,ymax\na.jpg,x,0,0,1,1\n", (0, 0, 1, 1)),
+    ],
+)
+def test_kinds_of_boxes_separators_and_units(tmp_path: Path, files: Files, read: Any, text: str, expected: Any) -> None:
+    files(tmp_path, {"t.csv": text, "a.jpg": (60, 40)})
+    dataset, receipt = read("csv", tmp_path)
+    assert dataset.annotations[0].bbox_xywh == pytest.approx(expected)
+    assert receipt.counts["columns-found"] == 1
+    assert csv.detect(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ("a.jpg,60,40,x,30,8,6,24", "box-inverted"),
+        ("a.jpg,60,40,x,6,8,6,24", "box-zero-area"),
+        ("a.jpg,60,40,x,nan,8,30,24", "box-not-numeric"),
+        ("a.jpg,60,40,x,1e999,8,30,24", "box-not-numeric"),
+        ("a.jpg,60,40,x,,8,30,24", "box-not-numeric"),
+        ("a.jpg,60,40,x", "box-not-numeric"),
+        ("a.jpg,60,40,,6,8,30,24", "class-missing"),
+        ("a.jpg,60,40,x,600,8,630,24", "box-outside"),
+        (",60,40,x,6,8,30,24", "image-not-listed"),
+        ("b.jpg,,,x,6,8,30,24", "image-missing"),
+    ],
+)
+def test_bad_rows_are_dropped_by_line(tmp_path: Path, files: Files, read: Any, codes: Any, row: str, code: str) -> None:
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    files(tmp_path, {"t.csv": f"{head}\na.jpg,60,40,x,2,3,12,13\n{row}\n"})
+    dataset, receipt = read("csv", tmp_path)
+    assert len(dataset.annotations) == 1
+    [drop] = [e for e in receipt.events if e.kind == "drop"]
+    assert (drop.code, drop.where) == (code, "t.csv line 3")
+
+
+def test_other_columns_stay_with_the_object_and_origin_can_be_said(tmp_path: Path, files: Files, read: Any) -> None:
+    text = "filename,class,xmin,ymin,xmax,ymax,Occluded,iscrowd\na.jpg,x,1,1,30,20,yes,1\n"
+    files(tmp_path, {"t.csv": text, "a.jpg": (60, 40)})
+    dataset, _ = read("csv", tmp_path, origin=1)
+    [annotation] = dataset.annotations
+    assert (annotation.bbox_xywh, annotation.iscrowd) == ((0, 0, 30, 20), True)
+    assert annotation.extra == {"Occluded": "yes"}
+
+
+def test_tables_of_splits_are_subsets_with_one_list_of_classes(tmp_path: Path, files: Files, read: Any) -> None:
+    head = "filename,width,height,class,xmin,ymin,xmax,ymax"
+    files(
+        tmp_path,
+        {
+            "train_labels.csv": f"{head}\na.jpg,60,40,z,2,3,12,13\n",
+            "test_labels.csv": f"{head}\nb.jpg,60,40,y,2,3,12,13\n",
+            "readme.csv": "nothing,here\n1,2\n",
+        },
+    )
+    assert csv.subsets(tmp_path) == ("test_labels", "train_labels")
+    train, _ = read("csv", tmp_path, subset="train_labels")
+    assert [(i.id, i.file_name) for i in train.images] == [(2, "a.jpg")]
+    assert [c.name for c in train.categories] == ["y", "z"]
+    assert len(read("csv", tmp_path)[0].images) == 2
+    with pytest.raises(DataError, match="no subset 'trian'; allowed: test_labels, train_labels"):
+        read("csv", tmp_path, subset="trian")
+
+
+def test_same_names_in_several_folders_stay_apart(tmp_path: Path, files: Files, read: Any) -> None:
+    text = "filename,class,xmin,ymin,xmax,ymax\nx/a.jpg,c,1,1,9,9\ny/a.jpg,c,1,1,9,9\n"
+    files(tmp_path, {"t.csv": text, "images/x/a.jpg": (60, 40), "images/y/a.jpg": (50, 30)})
+    dataset, _ = read("csv", tmp_path)
+    assert [(i.file_name, i.width, i.path) for i in dataset.images] == [
+        ("x/a.jpg", 60, tmp_path / "images/x/a.jpg"),
+        ("y/a.jpg", 50, tmp_path / "images/y/a.jpg"),
+    ]
+
+
+def test_parquet_needs_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1....PAR1")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "Parquet" in (csv.detect(tmp_path) or "")
+    with pytest.raises(MissingDependencyError, match=r"t\.parquet: Parquet needs pyarrow"):
+        csv.read(ReadSource(tmp_path), Receipt())
+
+
+def test_parquet_through_pyarrow(tmp_path: Path, files: Files, read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Column:
+        def __init__(self, values: list[Any]) -> None:
+            self.values = values
+
+        def to_pylist(self) -> list[Any]:
+            return self.values
+
+    class FakeTable:
+        column_names = ("image_id", "label", "bbox")
+        columns = (Column(["a", "a"]), Column(["x", None]), Column([[6, 8, 24, 16], [1, 2, 3, 4]]))
+
+    arrow, parquet = ModuleType("pyarrow"), ModuleType("pyarrow.parquet")
+    arrow.ArrowException = OSError  # type: ignore[attr-defined]
+    parquet.read_table = lambda path: FakeTable  # type: ignore[attr-defined]
+    arrow.parquet = parquet  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyarrow", arrow)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    files(tmp_path, {"t.parquet": b"PAR1", "a.jpg": (60, 40)})
+    dataset, receipt = read("csv", tmp_path)
+    assert [a.bbox_xywh for a in dataset.annotations] == [(6, 8, 24, 16)]
+    assert receipt.classes_dropped == {None: 1}
