@@ -72,8 +72,8 @@ def configs(wanted: list[str]) -> tuple[list[str], dict[str, str]]:
 
 def _size(name: str) -> tuple[int, str]:
     """A guess at the size of a model from its name."""
-    ranks = [rank for rank, mark in enumerate(("R_50_FPN", "R_50", "R_101_FPN", "R_101", "X_101")) if mark in name]
-    return (max(ranks) if ranks else 9, name)
+    marks = ("R_50_FPN", "R_101_FPN", "X_101", "DC5", "C4")
+    return next((rank for rank, mark in enumerate(marks) if mark in name), len(marks)), name
 
 
 def attempt(name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from detectron2.solver import build_lr_scheduler, build_optimizer
@@ -99,7 +99,9 @@ def train(run: RunDir, resume: bool) -> None:
     started = time.monotonic() - seconds
     stop = StopRequest(run)
     model.train()
-    with EventStorage(step) as storage:
+    # TorchScript computes its first calls in another order than its later ones: after a resume, RetinaNet's focal loss
+    # would not be the same.
+    with EventStorage(step) as storage, torch.jit.optimized_execution(False):
         while step < total:
             epoch, in_epoch = divmod(step, per_epoch)
             count = min(accumulate, batches.per_epoch - in_epoch * accumulate)
@@ -236,11 +238,11 @@ def one_step(
     for micro, batch in enumerate(parts):
         torch.manual_seed(mix_seed(seed, "step", step, micro, fabric.global_rank))
         with _accumulating(fabric, model, micro < len(parts) - 1):
-            losses = model(batch)
+            losses = _forward(model, batch, step, run)
             loss = torch.stack(list(losses.values())).sum()
             values = dict(zip(losses, torch.stack(list(losses.values())).detach().tolist(), strict=True))
             if not math.isfinite(sum(values.values())):
-                _refuse(run, step, values, batch)
+                _refuse(run, step, ", ".join(f"{name} {value:g}" for name, value in values.items()), batch)
             fabric.backward(loss / len(parts))
         for name, value in values.items():
             means[name] = means.get(name, 0.0) + value / len(parts)
@@ -249,6 +251,15 @@ def one_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return means
+
+
+def _forward(model: nn.Module, batch: Batch, step: int, run: RunDir) -> dict[str, torch.Tensor]:
+    """The losses of a batch; where proposals are not finite Detectron2 stops before it has any."""
+    try:
+        losses: dict[str, torch.Tensor] = model(batch)
+    except FloatingPointError as error:
+        _refuse(run, step, str(error).split(".")[0].lower(), batch)
+    return losses
 
 
 def _batches(samples: TrainingSamples, config: Any, seed: int, fabric: Fabric, start: int = 0) -> Batches:
@@ -296,12 +307,11 @@ def _accumulating(fabric: Fabric, model: nn.Module, enabled: bool) -> contextlib
     return fabric.no_backward_sync(model, enabled=enabled)  # type: ignore[no-any-return]
 
 
-def _refuse(run: RunDir, step: int, losses: Mapping[str, float], batch: Batch) -> None:
+def _refuse(run: RunDir, step: int, losses: str, batch: Batch) -> NoReturn:
     images = ", ".join(str(sample["file_name"]) for sample in batch)
-    parts = ", ".join(f"{name} {value:g}" for name, value in losses.items())
     good = run.last if run.last.exists() else "none was written yet"
     raise RunError(
-        f"step {step + 1}: a loss is not finite: {parts}; images of this batch: {images}; last good "
+        f"step {step + 1}: a loss is not finite: {losses}; images of this batch: {images}; last good "
         f"checkpoint: {good}; lower train.optimizer.lr, set train.gradient_clip, or use train.precision: fp32"
     )
 
@@ -315,6 +325,7 @@ def _validate(run: RunDir, config: Any, fabric: Fabric, model: nn.Module, ema: E
     share = [(image["id"], Path(image["file_name"])) for image in images[fabric.global_rank :: fabric.world_size]]
     names = run.class_map().names
     canonical = ClassMap(names, tuple(range(1, len(names) + 1)))
+    _share_statistics(fabric, model, ema)
     with ema.applied_to(model) if ema else contextlib.nullcontext(), fabric.autocast():
         found = to_results(detect(model, config, share), canonical, {image_id: image_id for image_id, _ in share})
     model.train()
@@ -323,6 +334,19 @@ def _validate(run: RunDir, config: Any, fabric: Fabric, model: nn.Module, ema: E
         torch.distributed.all_gather_object(parts, found)
         found = [result for part in parts for result in part]
     return found
+
+
+def _share_statistics(fabric: Fabric, model: nn.Module, ema: Ema | None) -> None:
+    """Give every process the first one's statistics of batch norm: each has seen images of its own since the last step.
+
+    What is scored is then what is saved.
+    """
+    if fabric.world_size == 1:
+        return
+    for name, buffer in model.named_buffers():
+        torch.distributed.broadcast(buffer, 0)
+        if ema and name in ema.weights:
+            torch.distributed.broadcast(ema.weights[name], 0)
 
 
 def _normalizer(model: Any) -> float | None:
