@@ -101,7 +101,8 @@ def train(run: RunDir, resume: bool) -> None:
     model.train()
     # TorchScript computes its first calls in another order than its later ones: after a resume, RetinaNet's focal loss
     # would not be the same.
-    with EventStorage(step) as storage, torch.jit.optimized_execution(False):
+    script: Any = torch.jit
+    with EventStorage(step) as storage, script.optimized_execution(False):
         while step < total:
             epoch, in_epoch = divmod(step, per_epoch)
             count = min(accumulate, batches.per_epoch - in_epoch * accumulate)
