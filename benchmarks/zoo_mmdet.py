@@ -53,7 +53,8 @@ def main() -> None:
             "MMDetection's zoo",
             f"What `python benchmarks/zoo_mmdet.py` found: every official config for detection or instance "
             f"segmentation on images, translated for {len(CLASSES)} classes at {SIZE} px, two training steps on two "
-            "images (one without objects), prediction; on a CPU, with stand-ins for MMCV's compiled operators.",
+            "images (one without objects), prediction; on a CPU, with stand-ins for MMCV's compiled operators. "
+            f"Tried so far: {len(results)} of {len(names)}, at least one of each kind of model.",
             results,
             excluded,
             ("parameters", "dropped"),

@@ -264,6 +264,7 @@ def test_mixed_precision_becomes_fp32_on_a_cpu_and_stays_on_a_gpu(plan_for: Make
             {"model__family": "cascade_rcnn", "native": {"model": {"roi_head": {"bbox_head": {"3": {}}}}}},
             "allowed: 0 to 2",
         ),
+        ({"model__zoo": "crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman"}, "nearest: one class"),
         ({"model__family": "faster_rcnn", "native": {"load_from": "x"}}, "set model.weights instead"),
     ],
 )
