@@ -14,7 +14,7 @@ from cvtune.backends.base import NativeConfig
 from cvtune.data.receipt import Receipt
 from cvtune.errors import CvtuneError, SpecError, UnsupportedError
 from cvtune.plan import Plan
-from cvtune.runs import RunDir, read_json, write_json
+from cvtune.runs import RunDir, write_json
 
 __all__ = ["backends", "convert", "evaluate", "models", "plan", "predict", "report", "train", "translate", "zoo"]
 
