@@ -30,9 +30,7 @@ def test_the_kernels_in_use_are_told(tmp_path: Path) -> None:
 
 def test_a_broken_installation_shows_its_import_error(tmp_path: Path) -> None:
     (tmp_path / "broken/mmcv").mkdir(parents=True)
-    (tmp_path / "broken/mmcv/__init__.py").write_text(
-        "raise ImportError('libsomething.so.7: not found')"
-    )
+    (tmp_path / "broken/mmcv/__init__.py").write_text("raise ImportError('libsomething.so.7: not found')")
     done = probe(tmp_path, PYTHONPATH=str(tmp_path / "broken"))
     assert done.returncode == 3
     message = read_json(tmp_path / "run/error.json")["message"]

@@ -49,8 +49,11 @@ def test_an_official_config_with_the_official_recipe_changes_nothing_but_data(pl
             continue
         classes = [f"class {i}" for i in range(official_classes(content))]
         weights = "imagenet" if pretrained_places(Edits(content)) else "none"
-        batch = {} if "10xb5" not in name else {"run__devices": 5}
-        plan = plan_for(classes, gpus=True, model__zoo=name, model__weights=weights, train__recipe="official", **batch)
+        more: dict[str, Any] = {"run__devices": 5} if "10xb5" in name else {}
+        stages = (content["model"].get("backbone") or {}).get("frozen_stages", -1)
+        if weights == "none" and stages >= 0:
+            more["model__frozen_stages"] = stages  # or else random weights would all train
+        plan = plan_for(classes, gpus=True, model__zoo=name, model__weights=weights, train__recipe="official", **more)
         native = translate(plan)
         changed = [o for o in native.overrides if o.kind == "spec" and o.asked_by != "model.weights"]
         assert not changed, (name, changed)
