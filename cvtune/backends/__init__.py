@@ -14,6 +14,7 @@ __all__ = ["BACKENDS", "backend_names", "load_backend"]
 BACKENDS: dict[str, str] = {
     "torchvision": "cvtune.backends.torchvision.backend",
     "mmdet": "cvtune.backends.mmdet.backend",
+    "detectron2": "cvtune.backends.detectron2.backend",
 }
 """Name -> module that fulfils the Backend protocol. A package adds one by an entry point in group `cvtune.backends`."""
 

@@ -44,6 +44,11 @@ def repairs_made() -> tuple[Patch, ...]:
     return tuple(_made)
 
 
+def _is_made(patch: Patch, text: str) -> bool:
+    """Whether a change that wraps the old text in a new one, so that both are found, is in the source already."""
+    return patch.before in patch.after and patch.after in text
+
+
 class _RepairFinder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -56,7 +61,7 @@ class _RepairFinder(MetaPathFinder):
             return None
         text = spec.loader.get_source(name) or ""
         # A text that occurs another number of times is of another release: not ours to change.
-        needed = [patch for patch in patches if text.count(patch.before) == patch.count]
+        needed = [patch for patch in patches if text.count(patch.before) == patch.count and not _is_made(patch, text)]
         if needed:
             spec.loader = _RepairLoader(name, spec.origin, needed)
             return spec

@@ -46,7 +46,7 @@ def chosen_mode() -> str:
 
 
 def install(mode: str | None = None) -> None:
-    """Let `import mmcv._ext` find the stand-in, by the rules of `mode` (default: `CVTUNE_KERNELS`).
+    """Let `import mmcv._ext` and `detectron2._C` find the stand-in, by the rules of `mode` (default: `CVTUNE_KERNELS`).
 
     MMDetection's Python code is repaired where it is broken (`mmdet_repairs`), whatever the mode.
     Idempotent; the last call decides the mode. A module that is imported already stays what it is.
@@ -71,14 +71,16 @@ def uninstall() -> None:
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, (_GuardFinder, _StandInFinder))]
 
 
-def kernels_in_use() -> dict[str, str]:
-    """What each served module is in this interpreter; imports it, and so its framework and torch.
+def kernels_in_use(*names: str) -> dict[str, str]:
+    """What each served module (of `names`; default: every one) is in this interpreter.
+
+    Imports it, and so its framework and torch.
 
     Returns:
         module -> `stand-in`, `compiled`, `compiled but broken: <error>` with ` (stand-in used)` where it is, `not
         compiled`, `broken: <error>` (the framework itself fails to import) or `not installed`.
     """
-    return {name: _state(name) for name in SERVED}
+    return {name: _state(name) for name in names or SERVED}
 
 
 def _state(name: str) -> str:

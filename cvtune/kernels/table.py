@@ -100,11 +100,37 @@ MMCV_HOMES = {
     ),
 }
 
+DETECTRON2_HOMES = {
+    "cvtune.kernels.detectron2_c": (
+        "COCOevalAccumulate",
+        "COCOevalEvaluateImages",
+        "ImageEvaluation",
+        "InstanceAnnotation",
+        "box_iou_rotated",
+        "deform_conv_backward_filter",
+        "deform_conv_backward_input",
+        "deform_conv_forward",
+        "get_compiler_version",
+        "get_cuda_version",
+        "has_cuda",
+        "modulated_deform_conv_backward",
+        "modulated_deform_conv_forward",
+        "nms_rotated",
+        "roi_align_rotated_backward",
+        "roi_align_rotated_forward",
+    ),
+}
+
 SERVED = {
     "mmcv._ext": Served(
         homes=MMCV_HOMES,
         needs=("torch",),
         compiled="a wheel for your CUDA and torch, such as `pip install onedl-mmcv-cu128-torch2-8`, "
         "or `pip install --no-binary onedl-mmcv onedl-mmcv` with a C++ compiler (about 20 minutes)",
+    ),
+    "detectron2._C": Served(
+        homes=DETECTRON2_HOMES,
+        needs=("torch",),
+        compiled="Detectron2 from its repository, with a C++ compiler: `python tools/install_detectron2.py --from-git`",
     ),
 }

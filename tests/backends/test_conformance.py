@@ -50,7 +50,22 @@ def mm_rcnn(roi: dict[str, Any]) -> dict[str, Any]:
 
 
 MM_RETINA = {"neck": {"out_channels": 64}, "bbox_head": {"in_channels": 64, "feat_channels": 64, "stacked_convs": 2}}
-SMALL_MASK_RCNN = {"torchvision": RCNN, "mmdet": mm_rcnn(MM_ROI | MM_MASK)}
+# Detectron2's official heads at a quarter of their width, with anchors for small objects.
+D2_FPN = {
+    "FPN": {"OUT_CHANNELS": 64},
+    "ANCHOR_GENERATOR": {"SIZES": [[16], [24], [32], [48], [64]]},
+}
+D2_RCNN = {
+    "native": {
+        "MODEL": {
+            **D2_FPN,
+            "ROI_HEADS": {"BATCH_SIZE_PER_IMAGE": 64},
+            "ROI_BOX_HEAD": {"FC_DIM": 256},
+            "ROI_MASK_HEAD": {"CONV_DIM": 64},
+        }
+    }
+}
+SMALL_MASK_RCNN = {"torchvision": RCNN, "mmdet": mm_rcnn(MM_ROI | MM_MASK), "detectron2": D2_RCNN}
 CASES = [
     Case("torchvision", "faster_rcnn", RCNN),
     Case("torchvision", "mask_rcnn", RCNN),
@@ -85,6 +100,18 @@ CASES = [
             "train__optimizer": {"name": "adamw", "lr": 0.002},
             "train__iterations": 300,
             "data__image_size": {"square": 96},
+        },
+        slow=True,
+    ),
+    Case("detectron2", "faster_rcnn", D2_RCNN),
+    Case("detectron2", "mask_rcnn", D2_RCNN),
+    Case(
+        "detectron2",
+        "retinanet",
+        {
+            "native": {"MODEL": {"FPN": {"OUT_CHANNELS": 64}, "RETINANET": {"NUM_CONVS": 2}}},
+            "train__optimizer": {"name": "adamw", "lr": 0.001},
+            "train__iterations": 240,
         },
         slow=True,
     ),

@@ -31,7 +31,7 @@ def probe() -> Host:
         raise MissingDependencyError(
             f"backend mmdet: installed but broken: {type(error).__name__}: {error}; reinstall: {INSTALL}"
         ) from error
-    kernels = {**torch_host.kernels, "mmcv._ext": kernels_in_use()["mmcv._ext"]}
+    kernels = {**torch_host.kernels, "mmcv._ext": kernels_in_use("mmcv._ext")["mmcv._ext"]}
     versions = {"mmdet": mmdet.__version__, "mmengine": mmengine.__version__, "mmcv": mmcv.__version__}
     return Host(
         backend_version=mmdet.__version__,

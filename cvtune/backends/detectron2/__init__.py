@@ -1,0 +1,1 @@
+"""The Detectron2 backend. Its protocol is in `backend.py`."""

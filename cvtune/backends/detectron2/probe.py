@@ -1,0 +1,82 @@
+"""What Detectron2, its kernels and the machine offer."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from cvtune.backends.base import Host
+from cvtune.backends.detectron2.zoo import INSTALL, package_root
+from cvtune.errors import MissingDependencyError
+
+__all__ = ["install_kernels", "probe"]
+
+PACKAGES = (
+    "fvcore",
+    "iopath",
+    "omegaconf",
+    "hydra",
+    "pycocotools",
+    "cloudpickle",
+    "tabulate",
+    "termcolor",
+    "matplotlib",
+)
+
+
+def install_kernels() -> str:
+    """Before Detectron2's operators are imported: stand-ins where the compiled ones are missing, repairs of its code.
+
+    Returns:
+        What `detectron2._C` is: compiled, stand-in, or compiled but broken.
+
+    Raises:
+        MissingDependencyError: Detectron2 is not installed, or does not import.
+    """
+    package_root()
+    from cvtune.kernels.detectron2_repairs import install_repairs
+    from cvtune.kernels.finder import install, kernels_in_use
+
+    install()
+    install_repairs()
+    state = kernels_in_use("detectron2._C")["detectron2._C"]
+    if state != "compiled":
+        from cvtune.kernels.detectron2_c import register_operators
+
+        register_operators()
+    return state
+
+
+def probe() -> Host:
+    """Import the framework and look.
+
+    Raises:
+        MissingDependencyError: a package is not installed, or is installed but does not import (its error is shown).
+    """
+    from cvtune.backends.torchvision.probe import probe as probe_torch
+
+    package_root()
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(f"backend detectron2: not installed: {', '.join(missing)}; run {INSTALL}")
+    torch_host = probe_torch()
+    try:
+        state = install_kernels()
+        import detectron2
+        import detectron2.engine
+        import detectron2.modeling
+    except Exception as error:
+        raise MissingDependencyError(
+            f"backend detectron2: installed but broken: {type(error).__name__}: {error}; reinstall: {INSTALL}"
+        ) from error
+    return Host(
+        backend_version=detectron2.__version__,
+        device=torch_host.device,
+        devices=torch_host.devices,
+        device_name=torch_host.device_name,
+        memory_bytes=torch_host.memory_bytes,
+        cpus=torch_host.cpus,
+        bf16=torch_host.bf16,
+        versions={**torch_host.versions, "detectron2": detectron2.__version__},
+        kernels={**torch_host.kernels, "detectron2._C": state},
+        problems=torch_host.problems,
+    )

@@ -1,0 +1,171 @@
+"""The run's canonical training images as Detectron2's inputs. No catalog is touched: runs in a process are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.data import DatasetMapper, detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import BoxMode
+from numpy.typing import NDArray
+
+from cvtune.backends.seeds import mix_seed
+from cvtune.data.augment import make_augment
+from cvtune.data.coco import Annotation, Rle, load_coco
+from cvtune.data.geometry import mask_to_rle, rle_to_mask, segmentation_to_rle
+from cvtune.data.images import read_rgb
+from cvtune.errors import DataError, SpecError
+
+__all__ = ["TrainingSamples", "as_list", "in_order"]
+
+Sample = dict[str, Any]
+
+
+class TrainingSamples(torch.utils.data.Dataset[Sample]):
+    """Training images with their objects, indexed by (epoch, image index).
+
+    An item is what Detectron2's models take: `image` uint8 [3, h, w] in the config's order of channels, `instances`
+    with gt_boxes, gt_classes (class index) and, where the model segments, gt_masks. The spec's augmentation comes
+    first, on the image as stored; then the transforms of Detectron2's own mapper: crop, resize, flip. What is random in
+    an item depends on (seed, epoch, image) alone.
+    """
+
+    def __init__(self, path: Path, config: Any, extras: Mapping[str, Any], seed: int) -> None:
+        """Read the canonical COCO file at `path`.
+
+        Raises:
+            SpecError: the config wants polygons, and a mask is none.
+        """
+        dataset = load_coco(path)
+        mapper = DatasetMapper(config, is_train=True)
+        self.transforms, self.mask_format = mapper.augmentations, mapper.instance_mask_format
+        self.with_masks, self.recompute_boxes = mapper.use_instance_mask, mapper.recompute_boxes
+        self.order = mapper.image_format
+        self.seed = seed
+        self.skip_bad_images = bool(extras.get("data.skip_bad_images"))
+        self.augment = make_augment(extras.get("data.augment") or [])
+        self.augments = bool(extras.get("data.augment"))
+        objects: dict[Any, list[Annotation]] = {image.id: [] for image in dataset.images}
+        for annotation in dataset.annotations:
+            if not annotation.iscrowd:  # a crowd is no object; Detectron2 leaves it out too
+                objects[annotation.image_id].append(annotation)
+        drop_empty = bool(config.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+        self.images = [image for image in dataset.images if objects[image.id] or not drop_empty]
+        self.objects = objects
+        if not self.images:
+            raise DataError(f"{path}: no image has an object; data.keep_empty_images: true trains on empty ones")
+        if self.with_masks and self.mask_format == "polygon":
+            self._check_polygons()
+        self.reported: set[int] = set()
+
+    def _check_polygons(self) -> None:
+        for image in self.images:
+            for annotation in self.objects[image.id]:
+                if self.augments or isinstance(annotation.segmentation, Rle):
+                    raise SpecError(
+                        f"native.INPUT.MASK_FORMAT: got polygon, but a mask of {image.file_name} is none, or moves "
+                        "with data.augment; allowed: bitmask; leave the key out"
+                    )
+
+    def __len__(self) -> int:
+        """Return the number of images that train."""
+        return len(self.images)
+
+    @property
+    def portrait(self) -> list[bool]:
+        """Per image, whether it is taller than wide."""
+        return [image.height > image.width for image in self.images]
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Read, augment and convert one image.
+
+        Raises:
+            DataError: the image cannot be read and `data.skip_bad_images` is off.
+        """
+        epoch, index = key
+        for offset in range(len(self.images)):
+            at = (index + offset) % len(self.images)
+            try:
+                rgb = read_rgb(Path(self.images[at].file_name))
+            except DataError as error:
+                if not self.skip_bad_images:
+                    raise DataError(f"{error}; `data.skip_bad_images: true` trains without it") from error
+                if at not in self.reported:
+                    self.reported.add(at)
+                    print(f"skipped: {error}", flush=True)
+                continue
+            return self._convert(epoch, at, rgb)
+        raise DataError("data.train: not one image can be read")
+
+    def _convert(self, epoch: int, index: int, rgb: NDArray[np.uint8]) -> Sample:
+        image = self.images[index]
+        objects = [self._record(annotation) for annotation in self.objects[image.id]]
+        if self.augments:
+            rgb, objects = self._augmented(epoch, image.id, rgb, objects)
+        # Detectron2's transforms draw from NumPy's global generator.
+        np.random.seed(mix_seed(self.seed, "transform", epoch, image.id) % 2**32)
+        given = T.AugInput(in_order(rgb, self.order))
+        transforms = self.transforms(given)
+        size_hw = given.image.shape[:2]
+        moved = [detection_utils.transform_instance_annotations(record, transforms, size_hw) for record in objects]
+        instances = detection_utils.annotations_to_instances(moved, size_hw, mask_format=self.mask_format)
+        if self.recompute_boxes and instances.has("gt_masks"):
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        return {
+            "image": torch.as_tensor(np.ascontiguousarray(given.image.transpose(2, 0, 1))),
+            "instances": detection_utils.filter_empty_instances(instances),
+            "file_name": image.file_name,
+            "image_id": image.id,
+            "height": rgb.shape[0],
+            "width": rgb.shape[1],
+        }
+
+    def _record(self, annotation: Annotation) -> dict[str, Any]:
+        """An annotation in Detectron2's form; its mask as polygons or RLE, None without masks."""
+        record: dict[str, Any] = {
+            "bbox": list(annotation.bbox_xywh),
+            "bbox_mode": BoxMode.XYWH_ABS,
+            "category_id": int(annotation.category_id) - 1,
+        }
+        mask = annotation.segmentation
+        if self.with_masks and isinstance(mask, Rle):
+            record["segmentation"] = {"size": list(mask.size_hw), "counts": mask.counts}
+        elif self.with_masks and isinstance(mask, tuple):
+            record["segmentation"] = [polygon.tolist() for polygon in mask]
+        return record
+
+    def _augmented(
+        self, epoch: int, image_id: Any, rgb: NDArray[np.uint8], objects: Sequence[dict[str, Any]]
+    ) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+        size_hw = (rgb.shape[0], rgb.shape[1])
+        xywh = np.array([record["bbox"] for record in objects], dtype=np.float64).reshape(-1, 4)
+        boxes_xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+        masks = None
+        if self.with_masks:
+            segmentations = [annotation.segmentation for annotation in self.objects[image_id]]
+            masks = [
+                rle_to_mask(segmentation_to_rle(s, size_hw)).astype(np.uint8) for s in segmentations if s is not None
+            ]
+        found = self.augment(rgb, boxes_xyxy, masks, seed=mix_seed(self.seed, "augment", epoch, image_id))
+        moved = []
+        for at, kept in enumerate(found.kept):
+            record = {**objects[kept], "bbox": found.boxes_xyxy[at].tolist(), "bbox_mode": BoxMode.XYXY_ABS}
+            if found.masks is not None:
+                rle = mask_to_rle(found.masks[at])
+                record["segmentation"] = {"size": list(rle.size_hw), "counts": rle.counts}
+            moved.append(record)
+        return found.rgb, moved
+
+
+def in_order(rgb: NDArray[np.uint8], order: str) -> NDArray[np.uint8]:
+    """An image [h, w, 3] in the order of channels that a config names: RGB or BGR."""
+    return np.ascontiguousarray(rgb[..., ::-1]) if order == "BGR" else rgb
+
+
+def as_list(samples: Sequence[Sample]) -> list[Sample]:
+    """A batch is a list: Detectron2's models pad images of different sizes themselves."""
+    return list(samples)

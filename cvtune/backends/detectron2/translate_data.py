@@ -1,0 +1,72 @@
+"""The data side of a translation: names, image size, masks, loaders, and what our augmentation takes the place of."""
+
+from __future__ import annotations
+
+from cvtune.backends.mmdet.edits import Edits, Kind
+from cvtune.errors import UnsupportedError
+from cvtune.plan import Plan
+
+__all__ = ["translate_data"]
+
+_FIELD = "data.image_size"
+_LOADER = "DATALOADER"
+
+
+def translate_data(edits: Edits, plan: Plan) -> None:
+    """Honour the spec's `data` fields.
+
+    Raises:
+        UnsupportedError: images are to be stretched to a square.
+    """
+    for key, split in (("TRAIN", "train"), ("TEST", "val")):
+        edits.set(("DATASETS", key), (f"cvtune_{plan['name']}_{split}",), f"data.{split}", "data")
+    # Only LVIS draws images of rare classes more often; an epoch of cvtune's visits each image once.
+    edits.set((_LOADER, "SAMPLER_TRAIN"), "TrainingSampler", "data.train", "data")
+    if not plan.recipe_is_official("data.workers"):
+        kind: Kind = "spec" if plan.reasons["data.workers"] == "spec" else "host"
+        edits.set((_LOADER, "NUM_WORKERS"), int(plan["data.workers"]), "data.workers", kind)
+    if not plan.recipe_is_official("data.keep_empty_images"):
+        keep = bool(plan["data.keep_empty_images"])
+        given: Kind = "spec" if plan.reasons["data.keep_empty_images"] == "spec" else "data"
+        edits.set((_LOADER, "FILTER_EMPTY_ANNOTATIONS"), not keep, "data.keep_empty_images", given)
+    if plan.reasons["data.augment"] == "spec":
+        edits.set(("INPUT", "RANDOM_FLIP"), "none", "data.augment")
+    _masks(edits, plan)
+    _size(edits, plan)
+
+
+def _masks(edits: Edits, plan: Plan) -> None:
+    """Polygons cannot say a hole, nor what is left of an object after pixels were moved."""
+    if plan["task"] != "segment":
+        return
+    path = ("INPUT", "MASK_FORMAT")
+    if int(plan.data["train"].get("rle_masks", 0)):
+        edits.set(path, "bitmask", "data.train", "data")
+    elif plan.reasons["data.augment"] == "spec" and plan["data.augment"]:
+        edits.set(path, "bitmask", "data.augment")
+
+
+def _size(edits: Edits, plan: Plan) -> None:
+    if plan.reasons[f"{_FIELD}.short"] != "spec":
+        return
+    square = plan[f"{_FIELD}.square"]
+    if square is not None and plan[f"{_FIELD}.fit"] == "stretch":
+        raise UnsupportedError(
+            f"{_FIELD}.fit: backend detectron2 cannot stretch images to a square (it keeps the aspect); nearest: "
+            f"{{square: {square}, fit: pad}}, or {{short: {square}, long: {square}}}"
+        )
+    if square is not None:
+        shorts, long, test_short, asked = [int(square)], int(square), int(square), f"{_FIELD}.square"
+    else:
+        official = plan["data.image_size.short"]
+        shorts = sorted({official} if isinstance(official, int) else {int(short) for short in official})
+        given = edits.get(("INPUT",))
+        ratio = given["MAX_SIZE_TRAIN"] / max(given["MIN_SIZE_TRAIN"])
+        long = int(plan[f"{_FIELD}.long"] or round(max(shorts) * ratio))
+        test_short, asked = int(plan[f"{_FIELD}.test_short"] or shorts[-1]), f"{_FIELD}.short"
+    edits.set(("INPUT", "MIN_SIZE_TRAIN"), tuple(shorts), asked)
+    edits.set(("INPUT", "MAX_SIZE_TRAIN"), long, asked)
+    sampling = plan[f"{_FIELD}.sampling"] if square is None else "choice"
+    edits.set(("INPUT", "MIN_SIZE_TRAIN_SAMPLING"), sampling, f"{_FIELD}.sampling")
+    edits.set(("INPUT", "MIN_SIZE_TEST"), test_short, asked)
+    edits.set(("INPUT", "MAX_SIZE_TEST"), max(long, test_short), asked)
