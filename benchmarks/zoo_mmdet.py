@@ -188,7 +188,9 @@ def _prepare(name: str, folder: Path) -> tuple[Any, Any]:
     empty = record["images"][1]["id"]
     record["annotations"] = [a for a in record["annotations"] if a["image_id"] != empty]
     path.write_text(json.dumps(record))
-    square = official_size(read_official(name).content)["data.image_size.square"] is not None
+    content = read_official(name).content
+    square = official_size(content)["data.image_size.square"]
+    side = square if "SSDAnchorGenerator" in str(content["model"]) else SIZE  # SSD is made for one size
     source = {s: {"annotations": folder / f"shapes/{s}.json", "images": folder / f"shapes/images/{s}"}
               for s in ("train", "val")}  # fmt: skip
     spec = Spec.model_validate(
@@ -200,7 +202,7 @@ def _prepare(name: str, folder: Path) -> tuple[Any, Any]:
                 **source,
                 "classes": list(CLASSES),
                 "batch_size": 2,
-                "image_size": {"square": SIZE} if square else {"short": SIZE, "long": SIZE},
+                "image_size": {"square": side} if square else {"short": SIZE, "long": SIZE},
             },
             "run": {"device": "cpu"},
         }

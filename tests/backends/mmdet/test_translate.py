@@ -257,6 +257,7 @@ def test_mixed_precision_becomes_fp32_on_a_cpu_and_stays_on_a_gpu(plan_for: Make
         ({"model__family": "faster_rcnn", "train__checkpoint": {"best": "segm/AP"}}, "nearest: bbox/AP"),
         ({"model__family": "yolox", "data__image_size": {"short": 320}}, "nearest: data.image_size.square"),
         ({"model__family": "yolox", "data__image_size": {"square": 333}}, "nearest: 320"),
+        ({"model__family": "ssd", "data__image_size": {"square": 320}}, "nearest: 300"),
         ({"model__family": "yolox", "model__weights": "imagenet"}, "nearest: coco, none or a path"),
         ({"model__family": "faster_rcnn", "native": {"modle": {}}}, "did you mean 'model'"),
         (
