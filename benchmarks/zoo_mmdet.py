@@ -124,7 +124,9 @@ def _attempt(name: str, folder: Path) -> dict[str, Any]:
     other = Config(official.copy())
     if official_classes(official.content) != len(CLASSES):
         weights = folder / "official.pth"
-        torch.save({"state_dict": build_model(_without_downloads(other)).state_dict()}, weights)
+        model = build_model(_without_downloads(other))
+        model.init_weights()
+        torch.save({"state_dict": model.state_dict()}, weights)
         record = {"kind": "path", "value": str(weights), "sha256": None, "scope": "detector"}
     step, batches, model = trial._trial(run, heaviest=True)
     dropped = 0
