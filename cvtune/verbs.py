@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -16,7 +16,10 @@ from cvtune.errors import CvtuneError, SpecError
 from cvtune.plan import Plan
 from cvtune.runs import RunDir, read_json, write_json
 
-__all__ = ["backends", "convert", "evaluate", "models", "plan", "predict", "report", "train", "translate"]
+if TYPE_CHECKING:
+    from cvtune.data.checks import Report
+
+__all__ = ["backends", "check", "convert", "evaluate", "models", "plan", "predict", "report", "train", "translate"]
 
 
 def convert(
@@ -33,6 +36,20 @@ def convert(
     from cvtune.data.convert import convert as convert_data
 
     return convert_data(src, dst, from_format, to_format, images, subset, origin, dry_run)
+
+
+def check(
+    dataset: Path,
+    from_format: str = "auto",
+    images: Path | None = None,
+    subset: str | None = None,
+    origin: Literal["auto", 0, 1] = "auto",
+    against: Sequence[Path] = (),
+) -> Report:
+    """Look for faults; see `cvtune.data.checks.check_dataset`."""
+    from cvtune.data.checks import check_dataset
+
+    return check_dataset(dataset, from_format, images, subset, origin, against)
 
 
 def plan(spec_path: Path, overrides: Sequence[str] = ()) -> Plan:

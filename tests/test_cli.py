@@ -19,6 +19,7 @@ import cvtune
 from cvtune import cli, verbs
 from cvtune.backends.base import NativeConfig, Override, Recipe
 from cvtune.classes import ClassMap
+from cvtune.data.checks import CHECKS, Example, Finding, Report
 from cvtune.data.receipt import Receipt
 from cvtune.errors import CvtuneError, DataError, MissingDependencyError, RunError, SpecError, UnsupportedError
 from cvtune.plan import Plan, pending
@@ -26,7 +27,8 @@ from cvtune.runs import RunDir
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
-VERBS = ["init", "convert", "plan", "translate", "train", "eval", "predict", "report", "backends", "models"]
+DATA_VERBS = ["init", "convert", "check"]
+VERBS = [*DATA_VERBS, "plan", "translate", "train", "eval", "predict", "report", "backends", "models"]
 
 SCORES = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), 0.5)
 METRICS = {
@@ -49,6 +51,13 @@ PLAN = Plan(
     {},
     Recipe("c", "s", "detect", 1, {}),
     None,
+)
+CHECKED = Report(
+    "voc",
+    "as asked",
+    {"train": 3},
+    {"train": 7},
+    (Finding(CHECKS["box-tiny"], 5, tuple(Example(f"[{i}]", "train", "a.jpg", i) for i in range(5))),),
 )
 NATIVE = NativeConfig(
     "config.yaml",
@@ -82,6 +91,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
     model = dict.fromkeys(("family", "task", "backbone", "config", "parameters", "box_ap", "mask_ap", "weights"))
     for name, answer in {
         "convert": Receipt(),
+        "check": CHECKED,
         "plan": PLAN,
         "translate": NATIVE,
         "train": RunDir(Path("runs/x")),
@@ -108,6 +118,12 @@ REACH: dict[str, tuple[str, str, tuple[Any, ...]]] = {
         "convert a --out b --from voc --to coco --images c --subset d --origin 1 --dry-run",
         "convert",
         (Path("a"), Path("b"), "voc", "coco", Path("c"), "d", 1, True),
+    ),
+    "check": ("check a", "check", (Path("a"), "auto", None, None, "auto", ())),
+    "check, all": (
+        "check a --from voc --images b --subset c --origin 0 --against d --against e",
+        "check",
+        (Path("a"), "voc", Path("b"), "c", 0, [Path("d"), Path("e")]),
     ),
     "plan": ("plan s.yaml", "plan", (Path("s.yaml"), ())),
     "plan, overrides": ("plan s.yaml -s a=1 --set b=[1,2]", "plan", (Path("s.yaml"), ["a=1", "b=[1,2]"])),
@@ -177,6 +193,19 @@ def test_results_are_printed_for_people_and_machines(tmp_path: Path) -> None:
     assert re.search(r"fcos .*1,234,567 +0\.392 +-", run("models")[1])
     assert json.loads(run("models", "--json")[1])[0]["parameters"] == 1234567
     assert "0 of 0 images" in run("convert", "a", "-o", "b")[1]
+    checked = run("check", "a")[1]
+    assert re.search(r"5 +box-tiny", checked)
+    assert "train a.jpg annotation 2: [2]" in checked
+    assert "... 2 more" in checked
+    assert checked.endswith("0 errors, 1 warning, 0 notes in 3 images and 7 annotations\n")
+    assert json.loads(run("check", "a", "--json")[1]) == json.loads(json.dumps(CHECKED.to_json()))
+
+
+def test_check_ends_with_1_where_it_finds_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = Finding(CHECKS["box-outside"], 1, (Example("x"),))
+    monkeypatch.setattr(verbs, "check", lambda *_: Report("voc", "", {}, {}, (finding,)))
+    assert run("check", "a")[0] == 1
+    assert run("check", "a", "--json")[0] == 1
 
 
 ERRORS: list[tuple[BaseException, int, str]] = [

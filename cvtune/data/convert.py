@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from cvtune.data.coco import Dataset
-from cvtune.data.formats import FORMATS, ReadSource, detect_format, load_format
+from cvtune.data.formats import FORMATS, load_format
+from cvtune.data.parts import read_parts
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 from cvtune.runs import write_json
@@ -55,66 +55,30 @@ def convert(
     """
     src, dst = Path(src), Path(dst)
     writer = load_format(to_format)
-    if not src.exists():
-        raise DataError(f"{src}: no such file or folder; correct the path of the annotations")
-    name, evidence = detect_format(src) if from_format == "auto" else (from_format, "as asked")
-    reader = load_format(name)
-    parts: list[str | None] = [subset]
-    if subset is None:
-        parts = _parts(reader.subsets(src)) or [None]
-    shared: dict[Any, Any] = {}
     # Everything is read before anything is written: a bad source leaves no half a result.
-    read = [_read(name, ReadSource(src, images, part, origin, shared)) for part in parts]
-    receipts: list[Receipt] = []
+    source = read_parts(src, from_format, images, subset, origin)
+    receipts: list[Receipt] = [source.rest]
     written: list[Path] = []
-    if parts != [subset]:
-        whole = ReadSource(src, images, None, origin, shared)
-        receipts.append(_left_out(name, whole, [dataset for dataset, _ in read]))
-    for part, (dataset, receipt) in zip(parts, read, strict=True):
-        part = None if part == subset else part
-        target = dst if part is None else dst / part
+    for part in source.parts:
+        dataset, receipt = part.dataset, part.receipt
+        target = dst if part.name is None else dst / part.name
         if to_format == "coco":
-            target = dst / f"{part or 'annotations'}.json"
+            target = dst / f"{part.name or 'annotations'}.json"
         names = {category.id: category.name for category in dataset.categories}
         receipt.count_out(len(dataset.images), Counter(names[a.category_id] for a in dataset.annotations))
         receipt.check_sums()
         if not dry_run:
-            _keep_sources(receipt.files, target, name == to_format)
+            _keep_sources(receipt.files, target, source.format == to_format)
             written += writer.write(dataset, target, receipt)
         receipts.append(receipt)
     receipt = Receipt.merge(*receipts)
     # A format may tie the folders of several parts together by a file above them.
     write_index = getattr(writer, "write_index", None)
-    if not dry_run and write_index is not None and len(parts) > 1:
-        written.append(write_index(dst, [part for part in parts if part], read[0][0]))
+    if not dry_run and write_index is not None and len(source.parts) > 1:
+        names_of_parts = [part.name for part in source.parts if part.name]
+        written.append(write_index(dst, names_of_parts, source.parts[0].dataset))
     if not dry_run:
-        write_json(dst / "receipt.json", _record(receipt, name, evidence, to_format, src, written, dst))
-    return receipt
-
-
-def _parts(subsets: Sequence[str]) -> list[str | None]:
-    """The subsets to write: all but those that are the union of others by their name."""
-    if len(subsets) < 2:
-        return []  # one list adds nothing to the whole folder
-    unions = {"trainval": {"train", "val"}, "all": {"train"}}
-    return [name for name in subsets if not unions.get(name, {name + "?"}) <= set(subsets)]
-
-
-def _read(name: str, source: ReadSource) -> tuple[Dataset, Receipt]:
-    receipt = Receipt()
-    return load_format(name).read(source, receipt), receipt
-
-
-def _left_out(name: str, source: ReadSource, parts: Sequence[Dataset]) -> Receipt:
-    """A note of the images that are in no subset."""
-    receipt = Receipt()
-    if name != "voc":  # only there the subsets are lists over a whole that can be read
-        return receipt
-    whole = load_format(name).read(source, Receipt())
-    covered = {image.id for part in parts for image in part.images}
-    rest = [image.file_name for image in whole.images if image.id not in covered]
-    if rest:
-        receipt.note("subset-left-out", str(source.path), f"{len(rest):,} images, the first: {rest[0]}")
+        write_json(dst / "receipt.json", _record(receipt, source.format, source.evidence, to_format, src, written, dst))
     return receipt
 
 

@@ -1,0 +1,99 @@
+"""The verbs that work on data sets, one function each, no logic."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cvtune.cli_parts import AsJson, console, print_json, print_table, verb
+
+__all__ = ["check", "convert", "init"]
+
+# A terminal shows this many examples of each finding; --json has more.
+SHOWN = 3
+
+
+class Origin(StrEnum):
+    """Where pixel coordinates start."""
+
+    auto = "auto"
+    zero = "0"
+    one = "1"
+
+
+Source = Annotated[Path, typer.Argument(metavar="DATASET", show_default=False, help="A file or folder.")]
+FromFormat = Annotated[str, typer.Option("--from", metavar="FORMAT", help="The data set's format.")]
+Images = Annotated[Path | None, typer.Option(metavar="DIR", help="The images; default: searched for.")]
+Subset = Annotated[str | None, typer.Option(metavar="NAME", help="A named part, such as train.")]
+PixelOrigin = Annotated[Origin, typer.Option(help="Where pixel coordinates start.")]
+
+
+@verb("cvtune init path/to/dataset -o spec.yaml", "cvtune init train.json --family mask_rcnn --force")
+def init(
+    dataset: Source,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The spec file to write.")] = Path("spec.yaml"),
+    family: Annotated[str | None, typer.Option(help="The model's family; default: by whether there are masks.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Look at a data set and write a commented spec for it."""
+    from cvtune.init import write_first_spec
+
+    for line in write_first_spec(dataset, out, family, force):
+        typer.echo(line)
+
+
+@verb("cvtune convert VOCdevkit/VOC2012 -o data", "cvtune convert labels --from voc --to coco -o data --dry-run")
+def convert(
+    src: Annotated[Path, typer.Argument(metavar="SRC", show_default=False, help="Annotations: a file or folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DST", show_default=False, help="The folder to write.")],
+    from_format: Annotated[str, typer.Option("--from", metavar="FORMAT", help="The source's format.")] = "auto",
+    to_format: Annotated[str, typer.Option("--to", metavar="FORMAT", help="The format to write.")] = "coco",
+    images: Images = None,
+    subset: Subset = None,
+    origin: PixelOrigin = Origin.auto,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, print the receipt.")] = False,
+) -> None:
+    """Convert annotations and print the receipt: what was kept, repaired and dropped, and why."""
+    from cvtune import verbs
+
+    receipt = verbs.convert(src, out, from_format, to_format, images, subset, _pixels(origin), dry_run)
+    console().print(receipt.table())
+
+
+@verb("cvtune check VOCdevkit/VOC2012", "cvtune check train.json --images photos --against val.json --json")
+def check(
+    dataset: Source,
+    from_format: FromFormat = "auto",
+    images: Images = None,
+    subset: Subset = None,
+    origin: PixelOrigin = Origin.auto,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="OTHER", help="A set whose images must not be in this one; may be given again."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for faults in a data set: images, boxes, masks, classes, leaks between parts; exit status 1 on errors."""
+    from cvtune import verbs
+
+    report = verbs.check(dataset, from_format, images, subset, _pixels(origin), against or ())
+    if as_json:
+        print_json(report.to_json())
+    else:
+        rows = []
+        for finding in report.findings:
+            shown = [str(example) for example in finding.examples[:SHOWN]]
+            more = [f"... {finding.count - SHOWN:,} more"] if finding.count > SHOWN else []
+            about = f"{finding.check.id}\n{finding.check.severity}"
+            rows.append([f"{finding.count:,}", about, finding.check.meaning, "\n".join([*shown, *more])])
+        print_table(["count", "check", "what it means", "where"], rows)
+        typer.echo(report.summary())
+    if report.errors:
+        raise typer.Exit(1)
+
+
+def _pixels(origin: Origin) -> Any:
+    return {Origin.auto: "auto", Origin.zero: 0, Origin.one: 1}[origin]
