@@ -45,7 +45,7 @@ def init(
         typer.echo(line)
 
 
-@verb("cvtune convert VOCdevkit/VOC2012 -o data", "cvtune convert labels --from voc --to coco -o data --dry-run")
+@verb("cvtune convert VOCdevkit/VOC2012 -o data", "cvtune convert train.json --to yolo -o data --copy --strict")
 def convert(
     src: Annotated[Path, typer.Argument(metavar="SRC", show_default=False, help="Annotations: a file or folder.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DST", show_default=False, help="The folder to write.")],
@@ -55,11 +55,17 @@ def convert(
     subset: Subset = None,
     origin: PixelOrigin = Origin.auto,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing, print the receipt.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse to lose anything.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the images too.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Leave symbolic links to the images.")] = False,
 ) -> None:
     """Convert annotations and print the receipt: what was kept, repaired and dropped, and why."""
     from cvtune import verbs
 
-    receipt = verbs.convert(src, out, from_format, to_format, images, subset, _pixels(origin), dry_run)
+    if copy and link:
+        raise typer.BadParameter("give --copy or --link, not both")
+    place: Any = "copy" if copy else "link" if link else None
+    receipt = verbs.convert(src, out, from_format, to_format, images, subset, _pixels(origin), dry_run, strict, place)
     console().print(receipt.table())
 
 

@@ -31,11 +31,13 @@ def convert(
     subset: str | None = None,
     origin: Literal["auto", 0, 1] = "auto",
     dry_run: bool = False,
+    strict: bool = False,
+    place: Literal["copy", "link"] | None = None,
 ) -> Receipt:
     """Convert annotations; see `cvtune.data.convert.convert`."""
     from cvtune.data.convert import convert as convert_data
 
-    return convert_data(src, dst, from_format, to_format, images, subset, origin, dry_run)
+    return convert_data(src, dst, from_format, to_format, images, subset, origin, dry_run, strict, place)
 
 
 def check(

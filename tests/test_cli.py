@@ -113,11 +113,15 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 
 REACH: dict[str, tuple[str, str, tuple[Any, ...]]] = {
-    "convert": ("convert a -o b", "convert", (Path("a"), Path("b"), "auto", "coco", None, None, "auto", False)),
-    "convert, all": (
-        "convert a --out b --from voc --to coco --images c --subset d --origin 1 --dry-run",
+    "convert": (
+        "convert a -o b",
         "convert",
-        (Path("a"), Path("b"), "voc", "coco", Path("c"), "d", 1, True),
+        (Path("a"), Path("b"), "auto", "coco", None, None, "auto", False, False, None),
+    ),
+    "convert, all": (
+        "convert a --out b --from voc --to coco --images c --subset d --origin 1 --dry-run --strict --copy",
+        "convert",
+        (Path("a"), Path("b"), "voc", "coco", Path("c"), "d", 1, True, True, "copy"),
     ),
     "check": ("check a", "check", (Path("a"), "auto", None, None, "auto", ())),
     "check, all": (
@@ -275,6 +279,7 @@ def test_debug_is_also_an_environment_variable(
         "train s.yaml -s",
         "convert a",
         "convert a -o b --origin 2",
+        "convert a -o b --copy --link",
         "eval r --engine other",
         "eval r --split train",
         "predict r",
