@@ -10,7 +10,7 @@ import typer
 
 from cvtune.cli_parts import AsJson, console, print_json, print_table, verb
 
-__all__ = ["check", "convert", "init"]
+__all__ = ["check", "convert", "draw", "init", "merge", "split", "stats"]
 
 # A terminal shows this many examples of each finding; --json has more.
 SHOWN = 3
@@ -24,6 +24,7 @@ class Origin(StrEnum):
     one = "1"
 
 
+Out = Annotated[Path, typer.Option("-o", "--out", metavar="DST", show_default=False, help="The folder to write.")]
 Source = Annotated[Path, typer.Argument(metavar="DATASET", show_default=False, help="A file or folder.")]
 FromFormat = Annotated[str, typer.Option("--from", metavar="FORMAT", help="The data set's format.")]
 Images = Annotated[Path | None, typer.Option(metavar="DIR", help="The images; default: searched for.")]
@@ -48,7 +49,7 @@ def init(
 @verb("cvtune convert VOCdevkit/VOC2012 -o data", "cvtune convert train.json --to yolo -o data --copy --strict")
 def convert(
     src: Annotated[Path, typer.Argument(metavar="SRC", show_default=False, help="Annotations: a file or folder.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DST", show_default=False, help="The folder to write.")],
+    out: Out,
     from_format: Annotated[str, typer.Option("--from", metavar="FORMAT", help="The source's format.")] = "auto",
     to_format: Annotated[str, typer.Option("--to", metavar="FORMAT", help="The format to write.")] = "coco",
     images: Images = None,
@@ -99,6 +100,107 @@ def check(
         typer.echo(report.summary())
     if report.errors:
         raise typer.Exit(1)
+
+
+@verb("cvtune stats VOCdevkit/VOC2012 --plot plots", "cvtune stats train.json --spec spec.yaml --json")
+def stats(
+    dataset: Source,
+    from_format: FromFormat = "auto",
+    images: Images = None,
+    subset: Subset = None,
+    origin: PixelOrigin = Origin.auto,
+    plot: Annotated[Path | None, typer.Option(metavar="DIR", help="Write plots (SVG) into this folder.")] = None,
+    spec: Annotated[
+        Path | None, typer.Option(metavar="SPEC", help="Compare with this spec's image size and anchors.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe a data set: classes, objects an image, sizes and shapes of boxes and images."""
+    from cvtune import verbs
+
+    found = verbs.stats(dataset, from_format, images, subset, _pixels(origin), plot, spec)
+    if as_json:
+        print_json(found.to_json())
+        return
+    from cvtune.data.stats_table import stats_tables
+
+    for table in stats_tables(found):
+        console().print(table)
+    for path in found.plots:
+        typer.echo(f"plot: {path}")
+
+
+@verb("cvtune split VOCdevkit/VOC2012 -o data --val 0.2", "cvtune split all.json -o data --by prefix --stratify")
+def split(
+    dataset: Source,
+    out: Out,
+    val: Annotated[float, typer.Option(help="Share of the validation images.")] = 0.15,
+    test: Annotated[float, typer.Option(help="Share of the test images.")] = 0.0,
+    by: Annotated[str, typer.Option(metavar="image|prefix|field:NAME", help="What stays together.")] = "image",
+    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+    stratify: Annotated[
+        bool, typer.Option("--stratify", help="Share out every class too; then new images may move old ones.")
+    ] = False,
+    from_format: FromFormat = "auto",
+    images: Images = None,
+    subset: Subset = None,
+    origin: PixelOrigin = Origin.auto,
+    as_json: AsJson = False,
+) -> None:
+    """Split a data set into COCO files train.json, val.json and test.json, with a receipt."""
+    from cvtune import verbs
+
+    receipt, parts = verbs.split(
+        dataset, out, val, test, by, seed, stratify, from_format, images, subset, _pixels(origin)
+    )
+    if as_json:
+        print_json(parts)
+        return
+    console().print(receipt.table())
+    names = list(dict.fromkeys(name for part in parts.values() for name in part["classes"]))
+    rows = [[what, *(f"{part[what]:,}" for part in parts.values())] for what in ("images", "annotations")]
+    rows += [[name, *(f"{part['classes'][name]:,}" for part in parts.values())] for name in names]
+    print_table(["", *parts], rows)
+
+
+@verb("cvtune merge a.json b/ -o data", "cvtune merge a b c -o data --rename car=vehicle --rename truck=vehicle")
+def merge(
+    datasets: Annotated[list[Path], typer.Argument(metavar="DATASET...", show_default=False, help="Files or folders.")],
+    out: Out,
+    rename: Annotated[
+        list[str] | None, typer.Option(metavar="OLD=NEW", help="Rename a class first; may be given again.")
+    ] = None,
+    images: Images = None,
+) -> None:
+    """Join data sets of any formats into one COCO file, classes by name, with a receipt."""
+    from cvtune import verbs
+
+    console().print(verbs.merge(datasets, out, rename or (), images).table())
+
+
+@verb("cvtune draw VOCdevkit/VOC2012 -o sheet.png", "cvtune draw train.json -o drawn --count 50 --images photos")
+def draw(
+    dataset: Source,
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", metavar="DIR|FILE.png", show_default=False, help="A folder, or a grid's file."),
+    ],
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 16,
+    grid: Annotated[bool, typer.Option("--grid", help="All in one picture, grid.png of the folder.")] = False,
+    from_format: FromFormat = "auto",
+    images: Images = None,
+    subset: Subset = None,
+    origin: PixelOrigin = Origin.auto,
+    seed: Annotated[int, typer.Option(help="Another seed chooses other images.")] = 0,
+) -> None:
+    """Draw boxes and masks on images of a data set."""
+    from cvtune import verbs
+
+    drawn = verbs.draw(dataset, out, count, grid, from_format, images, subset, _pixels(origin), seed)
+    for path in drawn[:SHOWN]:
+        typer.echo(f"drawn: {path}")
+    if len(drawn) > SHOWN:
+        typer.echo(f"... {len(drawn) - SHOWN:,} more")
 
 
 def _pixels(origin: Origin) -> Any:

@@ -18,8 +18,21 @@ from cvtune.runs import RunDir, read_json, write_json
 
 if TYPE_CHECKING:
     from cvtune.data.checks import Report
+    from cvtune.data.set_stats import SetStats
 
-__all__ = ["backends", "check", "convert", "evaluate", "models", "plan", "predict", "report", "train", "translate"]
+__all__ = [
+    "backends",
+    "check",
+    "convert",
+    "evaluate",
+    "models",
+    "plan",
+    "predict",
+    "report",
+    "stats",
+    "train",
+    "translate",
+]
 
 
 def convert(
@@ -52,6 +65,73 @@ def check(
     from cvtune.data.checks import check_dataset
 
     return check_dataset(dataset, from_format, images, subset, origin, against)
+
+
+def stats(
+    dataset: Path,
+    from_format: str = "auto",
+    images: Path | None = None,
+    subset: str | None = None,
+    origin: Literal["auto", 0, 1] = "auto",
+    plot: Path | None = None,
+    spec_path: Path | None = None,
+) -> SetStats:
+    """Describe a data set, part by part, also as plots, and against a spec's image size and anchors."""
+    from cvtune.data.set_stats import describe_set
+
+    values = plan(spec_path).values if spec_path is not None else None
+    return describe_set(dataset, from_format, images, subset, origin, plot, values)
+
+
+def split(
+    dataset: Path,
+    dst: Path,
+    val: float = 0.15,
+    test: float = 0.0,
+    by: str = "image",
+    seed: int = 0,
+    stratify: bool = False,
+    from_format: str = "auto",
+    images: Path | None = None,
+    subset: str | None = None,
+    origin: Literal["auto", 0, 1] = "auto",
+) -> tuple[Receipt, dict[str, Any]]:
+    """Take validation and test images out of a data set; see `cvtune.data.split_set.split_set`."""
+    from pydantic import ValidationError
+
+    from cvtune.data.split_set import split_set
+    from cvtune.spec import SplitSpec
+
+    try:
+        spec = SplitSpec(val=val, test=test, by=by, seed=seed)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'shares'}: {e['msg']}" for e in error.errors())
+        raise SpecError(f"split: {told}; --by takes image, prefix or field:NAME") from None
+    return split_set(dataset, dst, spec, stratify, from_format, images, subset, origin)
+
+
+def merge(datasets: Sequence[Path], dst: Path, rename: Sequence[str] = (), images: Path | None = None) -> Receipt:
+    """Join data sets, classes by name; see `cvtune.data.merge_sets.merge_sets`."""
+    from cvtune.data.merge_sets import merge_sets, parse_renames
+
+    return merge_sets(datasets, dst, parse_renames(rename), images)
+
+
+def draw(
+    dataset: Path,
+    out: Path,
+    count: int = 16,
+    as_grid: bool = False,
+    from_format: str = "auto",
+    images: Path | None = None,
+    subset: str | None = None,
+    origin: Literal["auto", 0, 1] = "auto",
+    seed: int = 0,
+) -> list[Path]:
+    """Draw boxes and masks on images; see `cvtune.data.draw_set.draw_set`."""
+    from cvtune.data.draw_set import draw_set
+
+    return draw_set(dataset, out, count, as_grid, from_format, images, subset, origin, seed)
 
 
 def plan(spec_path: Path, overrides: Sequence[str] = ()) -> Plan:

@@ -72,6 +72,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "class-assumed": "No object names a class; all were taken to be of one.",
         "class-found": "Which field holds the class was decided by evidence in the files.",
         "class-placeholder": "A category bears the name of the whole set and stands above all others.",
+        "class-renamed": "A class was given another name, as asked.",
         "class-several": "The object names several classes; the first was taken.",
         "classes-lost": "The format written has no list of classes, so those without objects are lost.",
         "class-dropped": "The class is not among data.classes.",
