@@ -53,7 +53,8 @@ def main() -> None:
             "MMDetection's zoo",
             f"What `python benchmarks/zoo_mmdet.py` found: every official config for detection or instance "
             f"segmentation on images, translated for {len(CLASSES)} classes at {SIZE} px, two training steps on two "
-            "images (one without objects), prediction; on a CPU, with stand-ins for MMCV's compiled operators.",
+            "images (one without objects), prediction; on a CPU, with stand-ins for MMCV's compiled operators. "
+            f"Tried so far: {len(results)} of {len(names)}, at least one of each kind of model.",
             results,
             excluded,
             ("parameters", "dropped"),
@@ -123,7 +124,9 @@ def _attempt(name: str, folder: Path) -> dict[str, Any]:
     other = Config(official.copy())
     if official_classes(official.content) != len(CLASSES):
         weights = folder / "official.pth"
-        torch.save({"state_dict": build_model(_without_downloads(other)).state_dict()}, weights)
+        model = build_model(_without_downloads(other))
+        model.init_weights()
+        torch.save({"state_dict": model.state_dict()}, weights)
         record = {"kind": "path", "value": str(weights), "sha256": None, "scope": "detector"}
     step, batches, model = trial._trial(run, heaviest=True)
     dropped = 0
@@ -187,7 +190,9 @@ def _prepare(name: str, folder: Path) -> tuple[Any, Any]:
     empty = record["images"][1]["id"]
     record["annotations"] = [a for a in record["annotations"] if a["image_id"] != empty]
     path.write_text(json.dumps(record))
-    square = official_size(read_official(name).content)["data.image_size.square"] is not None
+    content = read_official(name).content
+    square = official_size(content)["data.image_size.square"]
+    side = square if "SSDAnchorGenerator" in str(content["model"]) else SIZE  # SSD is made for one size
     source = {s: {"annotations": folder / f"shapes/{s}.json", "images": folder / f"shapes/images/{s}"}
               for s in ("train", "val")}  # fmt: skip
     spec = Spec.model_validate(
@@ -199,7 +204,7 @@ def _prepare(name: str, folder: Path) -> tuple[Any, Any]:
                 **source,
                 "classes": list(CLASSES),
                 "batch_size": 2,
-                "image_size": {"square": SIZE} if square else {"short": SIZE, "long": SIZE},
+                "image_size": {"square": side} if square else {"short": SIZE, "long": SIZE},
             },
             "run": {"device": "cpu"},
         }

@@ -30,6 +30,7 @@ def arguments(description: str, results: str, table: str) -> argparse.Namespace:
     parser.add_argument("--table", type=Path, default=Path(table), help="the Markdown table; - for none")
     parser.add_argument("--memory-gb", type=float, default=9.0, help="limit of one config's process")
     parser.add_argument("--seconds", type=float, default=420.0, help="limit of one config's process")
+    parser.add_argument("--table-only", action="store_true", help="try nothing; write the table of what was tried")
     parser.add_argument("--again", action="store_true", help="try configs again that have a result")
     parser.add_argument("--failed", action="store_true", help="try configs again that did not work")
     return parser.parse_args()
@@ -39,6 +40,8 @@ def sweep(options: argparse.Namespace, names: Sequence[str], attempt: Try) -> li
     """Try each config that has no result yet; returns the results of all `names` in their order."""
     options.results.parent.mkdir(parents=True, exist_ok=True)
     known = _read(options.results)
+    if options.table_only:
+        return [known[name] for name in names if name in known]
     for number, name in enumerate(names, start=1):
         before = known.get(name)
         if before and not options.again and not (options.failed and before["outcome"] != "works"):

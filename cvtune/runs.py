@@ -14,6 +14,7 @@ from typing import Any
 
 from cvtune.classes import ClassMap
 from cvtune.errors import DataError, RunError
+from cvtune.staging import staging_of
 
 __all__ = ["RunDir", "append_jsonl", "read_json", "read_jsonl", "write_bytes", "write_json", "write_text"]
 
@@ -179,6 +180,8 @@ class RunDir:
 def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write `content` under a temporary name beside `path`, then rename: readers see the old file or the new one.
 
+    Within `cvtune.staging.staged` a file of the staged folder is held back with the others.
+
     Args:
         path: the file.
         content: all of it, or its pieces one after another, so that a large file is never whole in memory.
@@ -187,6 +190,10 @@ def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
         RunError: the disk is full or the folder cannot be written; the old file, if any, is untouched.
     """
     path = Path(path)
+    held = staging_of(path)
+    if held is not None:
+        held.write(path, content)
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

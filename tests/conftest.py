@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+STARTED = time.monotonic()
 
 
 def _folder(variable: str) -> Path:
@@ -36,3 +40,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if real:
         config.hook.pytest_deselected(items=real)
         items[:] = [item for item in items if not item.get_closest_marker("real")]
+
+
+MINUTES_LIMIT = 45
+"""All suites of one run of pytest together may take this many minutes."""
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the minutes of each suite: a folder of tests, its setups included."""
+    seconds: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration") and hasattr(report, "nodeid"):
+                parts = Path(report.nodeid.split("::")[0]).parts
+                suite = "/".join(parts[:3] if parts[1:2] == ("backends",) and len(parts) > 3 else parts[:2])
+                seconds[suite] = seconds.get(suite, 0.0) + report.duration
+    if sum(seconds.values()) < 60:
+        return
+    terminalreporter.section("minutes a suite")
+    for suite, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+        if spent >= 6:
+            terminalreporter.line(f"{spent / 60:6.1f}  {suite}")
+    terminalreporter.line(f"{sum(seconds.values()) / 60:6.1f}  together; limit {MINUTES_LIMIT}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of tests that took longer than the limit."""
+    minutes = (time.monotonic() - STARTED) / 60
+    if minutes > MINUTES_LIMIT and not hasattr(session.config, "workerinput"):
+        print(f"\nthe tests took {minutes:.0f} minutes; the limit is {MINUTES_LIMIT}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -19,14 +19,19 @@ import cvtune
 from cvtune import cli, verbs
 from cvtune.backends.base import NativeConfig, Override, Recipe
 from cvtune.classes import ClassMap
+from cvtune.data.checks import CHECKS, Example, Finding, Report
+from cvtune.data.coco import Dataset
 from cvtune.data.receipt import Receipt
+from cvtune.data.set_stats import SetStats
+from cvtune.data.statistics import describe
 from cvtune.errors import CvtuneError, DataError, MissingDependencyError, RunError, SpecError, UnsupportedError
 from cvtune.plan import Plan, pending
 from cvtune.runs import RunDir
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
-VERBS = ["init", "convert", "plan", "translate", "train", "eval", "predict", "report", "backends", "models"]
+DATA_VERBS = ["init", "convert", "check", "stats", "split", "merge", "draw"]
+VERBS = [*DATA_VERBS, "plan", "translate", "train", "eval", "predict", "report", "backends", "models"]
 
 SCORES = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), 0.5)
 METRICS = {
@@ -49,6 +54,13 @@ PLAN = Plan(
     {},
     Recipe("c", "s", "detect", 1, {}),
     None,
+)
+CHECKED = Report(
+    "voc",
+    "as asked",
+    {"train": 3},
+    {"train": 7},
+    (Finding(CHECKS["box-tiny"], 5, tuple(Example(f"[{i}]", "train", "a.jpg", i) for i in range(5))),),
 )
 NATIVE = NativeConfig(
     "config.yaml",
@@ -82,6 +94,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
     model = dict.fromkeys(("family", "task", "backbone", "config", "parameters", "box_ap", "mask_ap", "weights"))
     for name, answer in {
         "convert": Receipt(),
+        "check": CHECKED,
+        "stats": SetStats("voc", {"train": describe(Dataset((), (), ()))}, {}, (Path("sizes.svg"),)),
+        "split": (Receipt(), {"train": {"images": 1234, "annotations": 5, "classes": {"cat": 5}}}),
+        "merge": Receipt(),
+        "draw": [Path(f"{i}.png") for i in range(5)],
         "plan": PLAN,
         "translate": NATIVE,
         "train": RunDir(Path("runs/x")),
@@ -103,11 +120,49 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 
 REACH: dict[str, tuple[str, str, tuple[Any, ...]]] = {
-    "convert": ("convert a -o b", "convert", (Path("a"), Path("b"), "auto", "coco", None, None, "auto", False)),
-    "convert, all": (
-        "convert a --out b --from voc --to coco --images c --subset d --origin 1 --dry-run",
+    "convert": (
+        "convert a -o b",
         "convert",
-        (Path("a"), Path("b"), "voc", "coco", Path("c"), "d", 1, True),
+        (Path("a"), Path("b"), "auto", "coco", None, None, "auto", False, False, None),
+    ),
+    "convert, all": (
+        "convert a --out b --from voc --to coco --images c --subset d --origin 1 --dry-run --strict --copy",
+        "convert",
+        (Path("a"), Path("b"), "voc", "coco", Path("c"), "d", 1, True, True, "copy"),
+    ),
+    "check": ("check a", "check", (Path("a"), "auto", None, None, "auto", ())),
+    "check, all": (
+        "check a --from voc --images b --subset c --origin 0 --against d --against e",
+        "check",
+        (Path("a"), "voc", Path("b"), "c", 0, [Path("d"), Path("e")]),
+    ),
+    "stats": ("stats a", "stats", (Path("a"), "auto", None, None, "auto", None, None)),
+    "stats, all": (
+        "stats a --from voc --images b --subset c --origin 1 --plot d --spec e",
+        "stats",
+        (Path("a"), "voc", Path("b"), "c", 1, Path("d"), Path("e")),
+    ),
+    "split": (
+        "split a -o b",
+        "split",
+        (Path("a"), Path("b"), 0.15, 0.0, "image", 0, False, "auto", None, None, "auto"),
+    ),
+    "split, all": (
+        "split a -o b --val 0.2 --test 0.1 --by prefix --seed 3 --stratify --from voc --images c --subset d --origin 0",
+        "split",
+        (Path("a"), Path("b"), 0.2, 0.1, "prefix", 3, True, "voc", Path("c"), "d", 0),
+    ),
+    "merge": ("merge a b -o c", "merge", ([Path("a"), Path("b")], Path("c"), (), None)),
+    "merge, all": (
+        "merge a b -o c --rename x=y --rename z=y --images d",
+        "merge",
+        ([Path("a"), Path("b")], Path("c"), ["x=y", "z=y"], Path("d")),
+    ),
+    "draw": ("draw a -o b", "draw", (Path("a"), Path("b"), 16, False, "auto", None, None, "auto", 0)),
+    "draw, all": (
+        "draw a -o b --count 3 --grid --from voc --images c --subset d --origin 1 --seed 4",
+        "draw",
+        (Path("a"), Path("b"), 3, True, "voc", Path("c"), "d", 1, 4),
     ),
     "plan": ("plan s.yaml", "plan", (Path("s.yaml"), ())),
     "plan, overrides": ("plan s.yaml -s a=1 --set b=[1,2]", "plan", (Path("s.yaml"), ["a=1", "b=[1,2]"])),
@@ -177,6 +232,24 @@ def test_results_are_printed_for_people_and_machines(tmp_path: Path) -> None:
     assert re.search(r"fcos .*1,234,567 +0\.392 +-", run("models")[1])
     assert json.loads(run("models", "--json")[1])[0]["parameters"] == 1234567
     assert "0 of 0 images" in run("convert", "a", "-o", "b")[1]
+    assert "plot: sizes.svg" in run("stats", "a")[1]
+    assert json.loads(run("stats", "a", "--json")[1])["format"] == "voc"
+    assert re.search(r"images +1,234", run("split", "a", "-o", "b")[1])
+    assert json.loads(run("split", "a", "-o", "b", "--json")[1])["train"]["images"] == 1234
+    assert run("draw", "a", "-o", "b")[1] == "drawn: 0.png\ndrawn: 1.png\ndrawn: 2.png\n... 2 more\n"
+    checked = run("check", "a")[1]
+    assert re.search(r"5 +box-tiny", checked)
+    assert "train a.jpg annotation 2: [2]" in checked
+    assert "... 2 more" in checked
+    assert checked.endswith("0 errors, 1 warning, 0 notes in 3 images and 7 annotations\n")
+    assert json.loads(run("check", "a", "--json")[1]) == json.loads(json.dumps(CHECKED.to_json()))
+
+
+def test_check_ends_with_1_where_it_finds_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = Finding(CHECKS["box-outside"], 1, (Example("x"),))
+    monkeypatch.setattr(verbs, "check", lambda *_: Report("voc", "", {}, {}, (finding,)))
+    assert run("check", "a")[0] == 1
+    assert run("check", "a", "--json")[0] == 1
 
 
 ERRORS: list[tuple[BaseException, int, str]] = [
@@ -246,6 +319,13 @@ def test_debug_is_also_an_environment_variable(
         "train s.yaml -s",
         "convert a",
         "convert a -o b --origin 2",
+        "convert a -o b --copy --link",
+        "check",
+        "split a",
+        "split a -o b --val x",
+        "merge -o b",
+        "draw a",
+        "draw a -o b --count 0",
         "eval r --engine other",
         "eval r --split train",
         "predict r",

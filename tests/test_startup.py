@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = {"torch", "torchvision", "lightning", "mmdet", "mmcv", "mmengine", "detectron2", "albumentations"}
 HEAVY = {"numpy", "cv2", "PIL", "pycocotools", "hotcoco", "pydantic", "yaml", "jinja2", "matplotlib", "rich.console"}
-VERBS = ["init", "convert", "plan", "translate", "train", "eval", "predict", "report", "backends", "models"]
+DATA_VERBS = ["init", "convert", "check", "stats", "split", "merge", "draw"]
+VERBS = [*DATA_VERBS, "plan", "translate", "train", "eval", "predict", "report", "backends", "models"]
 
 PROBE = """
 import atexit, json, sys

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from cvtune.errors import DataError
+from cvtune.meter import tick
 
 __all__ = ["CocoFile", "is_lvis", "open_coco"]
 
@@ -56,6 +57,7 @@ class CocoFile:
                 if type(record) is not dict:
                     got = type(record).__name__
                     raise DataError(f"{self.where}: {key}[{position}] must be an object, got {got}")
+            tick(len(chunk))
             yield chunk
 
     def _decode_all(self, records: list[Any], key: str, start: int) -> list[Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from cvtune.data.coco import Dataset
-from cvtune.data.formats import FORMATS, ReadSource, detect_format, load_format
+from cvtune.data.formats import load_format
+from cvtune.data.parts import Part, read_parts
+from cvtune.data.place_images import place_images
 from cvtune.data.receipt import Receipt
-from cvtune.errors import DataError
-from cvtune.runs import write_json
+from cvtune.data.record import keep_sources, refuse_losses, write_record
+from cvtune.meter import stage
+from cvtune.staging import Staging, staged
 
 __all__ = ["convert"]
 
@@ -26,13 +26,15 @@ def convert(
     subset: str | None = None,
     origin: Literal["auto", 0, 1] = "auto",
     dry_run: bool = False,
+    strict: bool = False,
+    place: Literal["copy", "link"] | None = None,
 ) -> Receipt:
-    """Convert annotations; images are neither read (but for missing sizes) nor copied.
+    """Convert annotations; images are neither read (but for missing sizes) nor copied, unless asked.
 
     Writes ``dst/annotations.json``, or for a source with several subsets and none asked for one file each, such as
     ``train.json``, ``val.json``, ``test.json`` (subsets that others already cover, as VOC's trainval, are left out);
     formats of many files go to `dst` or to ``dst/<subset>``. ``dst/receipt.json`` is the receipt plus the formats and
-    the sha256 of every file read and written.
+    the sha256 of every file read and written. Everything appears at once at the end, or, on any error, nothing.
 
     Args:
         src: a file or folder of annotations.
@@ -42,108 +44,48 @@ def convert(
         images: where the images are; else they are searched around the annotations.
         subset: a named part of the source.
         origin: where pixels start, 0 or 1, for formats that leave it open; "auto" decides by evidence.
-        dry_run: write nothing.
+        dry_run: write nothing; the receipt is the same.
+        strict: refuse to lose anything.
+        place: copy images to where the format written looks for them, or leave symbolic links there.
 
     Returns:
         The receipt.
 
     Raises:
-        DataError: the source is wrong or of no known format, a format's name is unknown, or the output would replace a
-            file of the source.
+        DataError: the source is wrong or of no known format, a format's name is unknown, the output would replace a
+            file of the source, or `strict` and something would be lost.
         UnsupportedError: the format can be read only.
         RunError: a file cannot be written.
     """
     src, dst = Path(src), Path(dst)
-    writer = load_format(to_format)
-    if not src.exists():
-        raise DataError(f"{src}: no such file or folder; correct the path of the annotations")
-    name, evidence = detect_format(src) if from_format == "auto" else (from_format, "as asked")
-    reader = load_format(name)
-    parts: list[str | None] = [subset]
-    if subset is None:
-        parts = _parts(reader.subsets(src)) or [None]
-    shared: dict[Any, Any] = {}
+    writer: Any = load_format(to_format)
     # Everything is read before anything is written: a bad source leaves no half a result.
-    read = [_read(name, ReadSource(src, images, part, origin, shared)) for part in parts]
-    receipts: list[Receipt] = []
-    written: list[Path] = []
-    if parts != [subset]:
-        whole = ReadSource(src, images, None, origin, shared)
-        receipts.append(_left_out(name, whole, [dataset for dataset, _ in read]))
-    for part, (dataset, receipt) in zip(parts, read, strict=True):
-        part = None if part == subset else part
-        target = dst if part is None else dst / part
-        if to_format == "coco":
-            target = dst / f"{part or 'annotations'}.json"
-        names = {category.id: category.name for category in dataset.categories}
-        receipt.count_out(len(dataset.images), Counter(names[a.category_id] for a in dataset.annotations))
-        receipt.check_sums()
-        if not dry_run:
-            _keep_sources(receipt.files, target, name == to_format)
-            written += writer.write(dataset, target, receipt)
-            receipt.check_sums()
-        receipts.append(receipt)
-    receipt = Receipt.merge(*receipts)
-    # A format may tie the folders of several parts together by a file above them.
-    write_index = getattr(writer, "write_index", None)
-    if not dry_run and write_index is not None and len(parts) > 1:
-        written.append(write_index(dst, [part for part in parts if part], read[0][0]))
-    if not dry_run:
-        write_json(dst / "receipt.json", _record(receipt, name, evidence, to_format, src, written, dst))
+    source = read_parts(src, from_format, images, subset, origin)
+    with staged(dst, keep=not dry_run) as staging:
+        for part in source.parts:
+            target = dst if part.name is None else dst / part.name
+            if to_format == "coco":
+                target = dst / f"{part.name or 'annotations'}.json"
+            if not dry_run:
+                keep_sources(part.receipt.files, target, source.format == to_format)
+            _write(part, to_format, target, place, staging)
+        # A format may tie the folders of several parts together by a file above them.
+        if len(source.parts) > 1 and hasattr(writer, "write_index"):
+            writer.write_index(dst, [part.name for part in source.parts if part.name], source.parts[0].dataset)
+        receipt = Receipt.merge(source.rest, *(part.receipt for part in source.parts))
+        if strict:
+            refuse_losses(receipt)
+        write_record(staging, receipt, [source], {"format": to_format})
     return receipt
 
 
-def _parts(subsets: Sequence[str]) -> list[str | None]:
-    """The subsets to write: all but those that are the union of others by their name."""
-    if len(subsets) < 2:
-        return []  # one list adds nothing to the whole folder
-    unions = {"trainval": {"train", "val"}, "all": {"train"}}
-    return [name for name in subsets if not unions.get(name, {name + "?"}) <= set(subsets)]
-
-
-def _read(name: str, source: ReadSource) -> tuple[Dataset, Receipt]:
-    receipt = Receipt()
-    return load_format(name).read(source, receipt), receipt
-
-
-def _left_out(name: str, source: ReadSource, parts: Sequence[Dataset]) -> Receipt:
-    """A note of the images that are in no subset."""
-    receipt = Receipt()
-    if name != "voc":  # only there the subsets are lists over a whole that can be read
-        return receipt
-    whole = load_format(name).read(source, Receipt())
-    covered = {image.id for part in parts for image in part.images}
-    rest = [image.file_name for image in whole.images if image.id not in covered]
-    if rest:
-        receipt.note("subset-left-out", str(source.path), f"{len(rest):,} images, the first: {rest[0]}")
-    return receipt
-
-
-def _keep_sources(sources: Sequence[Path], target: Path, same_format: bool) -> None:
-    inside = {source.resolve() for source in sources}
-    # A format of many files is written over files of its own names, VOC below one folder alone.
-    folders = {target.resolve()} if same_format else {target.resolve() / "Annotations"}
-    if target.resolve() in inside or any(folders & set(source.parents) for source in inside):
-        raise DataError(f"{target}: the output would replace the source; choose another folder with `-o`")
-
-
-def _record(
-    receipt: Receipt, name: str, evidence: str, to_format: str, src: Path, written: Sequence[Path], dst: Path
-) -> dict[str, Any]:
-    assert to_format in FORMATS
-    files = list(dict.fromkeys(receipt.files))
-    base = src if src.is_dir() else src.parent
-    return {
-        "from": {"format": name, "evidence": evidence, "path": str(src)},
-        "to": {"format": to_format},
-        **receipt.to_json(),
-        "inputs": [_fingerprint(file, base) for file in files],
-        "outputs": [_fingerprint(file, dst) for file in written],
-    }
-
-
-def _fingerprint(file: Path, base: Path) -> dict[str, Any]:
-    with open(file, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    path = file.relative_to(base) if file.is_relative_to(base) else file
-    return {"path": path.as_posix(), "sha256": digest, "bytes": file.stat().st_size}
+def _write(part: Part, format: str, target: Path, place: Literal["copy", "link"] | None, staging: Staging) -> None:
+    dataset, receipt = part.dataset, part.receipt
+    names = {category.id: category.name for category in dataset.categories}
+    receipt.count_out(len(dataset.images), Counter(names[a.category_id] for a in dataset.annotations))
+    receipt.check_sums()
+    with stage(f"writing {part.name or format}"):
+        load_format(format).write(dataset, target, receipt)
+    receipt.check_sums()  # a writer that cannot hold an object has dropped it
+    if place is not None:
+        place_images(dataset.images, format, target, place, staging, receipt)

@@ -17,6 +17,15 @@ __all__ = ["REASONS", "Event", "Receipt"]
 Kind = Literal["drop", "repair", "note"]
 Classes = Mapping[str, int] | Mapping[str | None, int]
 
+# What is not dropped, but still loses something.
+LOSSES = frozenset(
+    {"box-rounded", "holes-filled", "mask-clipped", "mask-missing-file", "mask-not-read", "rotation-lost"}
+)
+# Annotations whose shape came out least like it was are named one by one.
+WORST = 10
+# A terminal's table has this many rows at most, of texts this long.
+ROWS, TEXT = 24, 240
+
 # A million repairs of one kind are counted, but not listed one by one; what is dropped is always listed.
 LISTED = 1000
 
@@ -77,10 +86,11 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "class-assumed": "No object names a class; all were taken to be of one.",
         "class-found": "Which field holds the class was decided by evidence in the files.",
         "class-placeholder": "A category bears the name of the whole set and stands above all others.",
+        "class-renamed": "A class was given another name, as asked.",
         "class-several": "The object names several classes; the first was taken.",
         "classes-lost": "The format written has no list of classes, so those without objects are lost.",
         "classes-checked": "Images were checked for some classes only; scores take every image for labelled in full.",
-        "class-renamed": "The format written cannot hold the class's name as it is.",
+        "class-respelled": "The format written cannot hold the class's name as it is.",
         "class-dropped": "The class is not among data.classes.",
         "class-missing": "The object has no class name.",
         "class-not-in-train": "The class occurs here but not in the training data, so it cannot be learned.",
@@ -145,7 +155,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
 class Event:
     """One thing that happened at `where` ("Annotations/a.xml object 3").
 
-    `images` and `annotations` are how many of each it is about; `classes` splits lost annotations by class name.
+    `images` and `annotations` are how many of each it is about; `classes` splits lost annotations by class name. `iou`,
+    of a mask that changed its representation, is the overlap of before and after, 0..1.
     """
 
     kind: Kind
@@ -156,6 +167,7 @@ class Event:
     images: int = 0
     annotations: int = 0
     classes: Mapping[str | None, int] = field(default_factory=dict)
+    iou: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; what is empty is left out."""
@@ -163,6 +175,8 @@ class Event:
         for key in ("category", "images", "annotations"):
             if getattr(self, key):
                 record[key] = getattr(self, key)
+        if self.iou is not None:
+            record["iou"] = self.iou
         return record
 
 
@@ -182,6 +196,7 @@ class Receipt:
         self.classes_out: Counter[str | None] = Counter()
         self.events: list[Event] = []
         self.counts: Counter[str] = Counter()  # code -> events, unlisted ones too
+        self.worst: list[Event] = []  # the ten masks that changed most, the worst first
         self.files: list[Path] = []  # the annotation files that were read
         self._images_dropped = 0
         self._classes_dropped: Counter[str | None] = Counter()
@@ -232,9 +247,9 @@ class Receipt:
         lost.update(classes or {})
         self._add(Event("drop", code, where, detail, images=1, annotations=lost.total(), classes=lost))
 
-    def repair(self, code: str, where: str, detail: str, category: str | None = None) -> None:
-        """Something kept, but changed."""
-        self._add(Event("repair", code, where, detail, category))
+    def repair(self, code: str, where: str, detail: str, category: str | None = None, iou: float | None = None) -> None:
+        """Something kept, but changed; `iou` says how like its mask is to what it was."""
+        self._add(Event("repair", code, where, detail, category, iou=iou))
 
     def note(self, code: str, where: str, detail: str) -> None:
         """Something worth knowing; nothing changed."""
@@ -247,6 +262,8 @@ class Receipt:
         self.counts[event.code] += 1
         self._images_dropped += event.images
         self._classes_dropped.update(event.classes)
+        if event.iou is not None:
+            self.worst = _least([*self.worst, event])
         if event.kind == "drop" or self.counts[event.code] <= LISTED:
             self.events.append(event)
 
@@ -273,6 +290,7 @@ class Receipt:
             merged.count_out(receipt.images_out, receipt.classes_out)
             merged.events += receipt.events
             merged.files += receipt.files
+            merged.worst = _least([*merged.worst, *receipt.worst])
             merged.counts.update(receipt.counts)
             merged._images_dropped += receipt._images_dropped
             merged._classes_dropped.update(receipt._classes_dropped)
@@ -283,7 +301,8 @@ class Receipt:
         """What `receipt.json` holds.
 
         `images`, `annotations` and each of `classes`: {in, out, dropped}; `counts`: code -> events; `reasons`: code ->
-        sentence, of the codes that occur; `events`: every drop, and the first 1,000 repairs and notes of a code.
+        sentence, of the codes that occur; `worst_iou`: the ten masks that a change of representation changed most;
+        `events`: every drop, and the first 1,000 repairs and notes of a code.
         """
         names = sorted({str(n) for n in (*self.classes_in, *self.classes_out, *self._classes_dropped) if n is not None})
         return {
@@ -303,8 +322,17 @@ class Receipt:
             },
             "counts": dict(self.counts.most_common()),
             "reasons": {code: REASONS[code] for code in self.counts},
+            "worst_iou": [event.to_json() for event in self.worst],
             "events": [event.to_json() for event in self.events],
         }
+
+    def losses(self) -> list[tuple[str, int, str]]:
+        """(code, events, first example) of every reason for which something was lost, if only a field."""
+        return [
+            (code, n, example)
+            for code, kind, n, example in self._rows()
+            if kind == "drop" or code in LOSSES or code.endswith("-lost")
+        ]
 
     def summary_lines(self) -> list[str]:
         """A few lines for a terminal: the counts, then one line a code with its first example."""
@@ -318,13 +346,17 @@ class Receipt:
         return lines
 
     def table(self) -> Table:
-        """A rich table: counts on top, then one row a code."""
+        """A rich table: counts on top, then one row a code, 24 at most."""
         from rich.table import Table
         from rich.text import Text
 
         table = Table("count", "what", "why", "first", title=self.summary_lines()[0], title_justify="left")
-        for code, kind, n, example in self._rows():
-            table.add_row(f"{n:,}", f"{kind} {code}", REASONS[code], Text(example))
+        rows = list(self._rows())
+        for code, kind, n, example in rows[:ROWS]:
+            short = example if len(example) <= TEXT else example[:TEXT] + " ..."
+            table.add_row(f"{n:,}", f"{kind} {code}", REASONS[code], Text(short))
+        if len(rows) > ROWS:
+            table.add_row("", "...", f"{len(rows) - ROWS} more reasons", "in receipt.json")
         return table
 
     def _rows(self) -> Iterable[tuple[str, Kind, int, str]]:
@@ -336,3 +368,8 @@ class Receipt:
         for code in sorted(self.counts, key=lambda code: (order[self._kinds[code]], -self.counts[code], code)):
             event = first[code]
             yield code, self._kinds[code], self.counts[code], ": ".join(t for t in (event.where, event.detail) if t)
+
+
+def _least(events: list[Event]) -> list[Event]:
+    """The ten of least overlap."""
+    return sorted(events, key=lambda event: 1.0 if event.iou is None else event.iou)[:WORST]

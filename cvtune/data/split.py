@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from pathlib import PurePosixPath
 
-from cvtune.data.coco import Dataset, Image
+from cvtune.data.coco import Dataset, Id, Image
+from cvtune.data.stratify import assign_stratified
 from cvtune.errors import DataError, nearest
 from cvtune.spec import SplitSpec
 
@@ -77,19 +79,27 @@ def assign_splits(groups: Sequence[str], val: float, test: float = 0.0, seed: in
     return [split[group] for group in groups]
 
 
-def split_dataset(dataset: Dataset, spec: SplitSpec) -> dict[str, Dataset]:
+def split_dataset(dataset: Dataset, spec: SplitSpec, stratify: bool = False) -> dict[str, Dataset]:
     """The parts of a data set ("train", "val" and, where asked, "test"); all keep its categories and ids.
+
+    With `stratify` each part gets its share of every class too, but new images may move old ones.
 
     Raises:
         DataError: as `group_of` and `assign_splits`.
     """
     groups = [group_of(image, spec.by) for image in dataset.images]
-    assigned = assign_splits(groups, spec.val, spec.test, spec.seed)
-    of_image = {image.id: split for image, split in zip(dataset.images, assigned, strict=True)}
+    assigned = assign_splits(groups, spec.val, spec.test, spec.seed)  # tells impossible splits
+    if stratify:
+        of_image: dict[Id, Counter[Hashable]] = {image.id: Counter() for image in dataset.images}
+        for annotation in dataset.annotations:
+            of_image[annotation.image_id][annotation.category_id] += 1
+        shares = {"train": 1 - spec.val - spec.test, "val": spec.val} | ({"test": spec.test} if spec.test else {})
+        assigned = assign_stratified(groups, [of_image[image.id] for image in dataset.images], shares, spec.seed)
+    split_of = {image.id: split for image, split in zip(dataset.images, assigned, strict=True)}
     return {
         split: Dataset(
-            tuple(image for image in dataset.images if of_image[image.id] == split),
-            tuple(a for a in dataset.annotations if of_image[a.image_id] == split),
+            tuple(image for image in dataset.images if split_of[image.id] == split),
+            tuple(a for a in dataset.annotations if split_of[a.image_id] == split),
             dataset.categories,
             dataset.extra,
         )

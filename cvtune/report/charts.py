@@ -11,13 +11,14 @@ from markupsafe import Markup
 
 from cvtune.report.text import shorten
 
-__all__ = ["Chart", "Series", "line_chart", "nice_ticks", "smooth", "thin"]
+__all__ = ["Chart", "Series", "bar_chart", "line_chart", "nice_ticks", "smooth", "thin"]
 
 WIDTH, HEIGHT = 460, 250
 TOP, RIGHT, BOTTOM = 14, 14, 40
 COLOURS, DASHES = 8, 3
 CHARACTER = 6.6  # width of a digit in the charts' font, in the charts' units
 MOST_POINTS = 240
+BAR = 16  # height of a bar with its gap
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,43 @@ def line_chart(
     parts.append(Markup("</svg>"))
     legend = tuple((_style(number), shorten(name, 60)) for name, number in names.items())
     return Chart(title, Markup("").join(parts), legend if len(legend) > 1 else ())
+
+
+def bar_chart(key: str, title: str, bars: Sequence[tuple[str, float]], x_label: str) -> Chart | None:
+    """Draw horizontal bars, each with its name on the left and its number behind it.
+
+    Args:
+        key: a word that is unique on the page. title: what the chart shows.
+        bars: (name, number from 0 on), from top to bottom.
+        x_label: what the numbers are.
+
+    Returns:
+        The chart, or None without bars.
+    """
+    if not bars:
+        return None
+    names = [shorten(name, 24) for name, _ in bars]
+    left = 14 + CHARACTER * max(map(len, names))
+    room = WIDTH - left - RIGHT - CHARACTER * max(len(tick_text(value)) for _, value in bars)
+    most = max(value for _, value in bars) or 1.0
+    words = "; ".join(f"{name}: {tick_text(value)}" for name, value in bars)
+    height = TOP + BAR * len(bars) + 20
+    parts = [
+        Markup('<svg viewBox="0 0 {} {}" role="img" aria-labelledby="{}-t {}-d">').format(WIDTH, height, key, key),
+        Markup('<title id="{}-t">{}</title><desc id="{}-d">{}</desc>').format(key, title, key, words),
+    ]
+    for i, (name, (_, value)) in enumerate(zip(names, bars, strict=True)):
+        y, width = TOP + BAR * i, value / most * room
+        parts.append(_text("tick", left - 7, y + 0.7 * BAR, name, "end"))
+        parts.append(
+            Markup('<rect class="value" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+                left, y + 2, width, BAR - 4
+            )
+        )
+        parts.append(_text("tick", left + width + 5, y + 0.7 * BAR, tick_text(value), "start"))
+    parts.append(_text("label", (left + WIDTH - RIGHT) / 2, height - 5, x_label, "middle"))
+    parts.append(Markup("</svg>"))
+    return Chart(title, Markup("").join(parts), ())
 
 
 def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:

@@ -139,8 +139,9 @@ CASES = [
         "ssdlite",
         {
             "model": {"family": "ssdlite", "weights": "none"},
-            "train__optimizer": {"name": "adamw", "lr": 0.001},
-            "train__iterations": 240,
+            # Its batch norm keeps statistics slowly (momentum 0.03): they are right after some hundred steps.
+            "train__optimizer": {"name": "adamw", "lr": 0.003},
+            "train__iterations": 400,
             "data__image_size": {"square": 320},
         },
         slow=True,

@@ -7,12 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from cvtune.data.coco import load_coco
 from cvtune.data.convert import convert
-from cvtune.data.formats import ReadSource, yolo
+from cvtune.data.formats import ReadSource, load_format, yolo
+from cvtune.data.geometry import mask_to_rle, rle_to_json
+from cvtune.data.parts import read_parts
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
@@ -166,6 +169,80 @@ def test_parts_of_a_yolo_set_are_tied_together(tmp_path: Path) -> None:
     assert [image.file_name for image in val.images] == ["d.jpg"]
     assert val.annotations[0].bbox_xywh == pytest.approx((0, 0, 8, 10))
     assert len(yolo.read(ReadSource(out, images), Receipt()).images) == 3
+
+
+def test_strict_refuses_losses_and_leaves_nothing(tmp_path: Path) -> None:
+    source = coco_file(tmp_path / "a.json", segmentation=[[1.5, 2, 4.5, 2, 4.5, 6]])
+    with pytest.raises(DataError, match=r"--strict: .*mask-lost \(1\), the first: annotation 1 of a\.jpg"):
+        convert(source, tmp_path / "voc", to_format="voc", strict=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert convert(source, tmp_path / "out", strict=True).losses() == []
+
+
+def test_a_dry_run_gives_the_receipt_of_the_real_one(tmp_path: Path) -> None:
+    source = coco_file(tmp_path / "a.json", segmentation=[[1.5, 2, 4.5, 2, 4.5, 6]])
+    dry = convert(source, tmp_path / "voc", to_format="voc", dry_run=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert dry.to_json() == convert(source, tmp_path / "voc", to_format="voc").to_json()
+
+
+WRITERS = ["coco", "voc", "yolo", "labelme", "cvat", "via", "createml", "label_studio"]
+
+
+@pytest.mark.parametrize("place", ["copy", "link"])
+@pytest.mark.parametrize("name", WRITERS)
+def test_images_that_are_brought_along_are_found_again(name: str, place: Any, tmp_path: Path) -> None:
+    source = coco_file(tmp_path / "src" / "a.json")
+    record = json.loads(source.read_text())
+    record["images"][0]["file_name"] = "deep/a b.jpg"
+    source.write_text(json.dumps(record))
+    (tmp_path / "src" / "deep").mkdir()
+    Pillow.new("L", (20, 10)).save(tmp_path / "src" / "deep" / "a b.jpg")
+    out = tmp_path / "out"
+    receipt = convert(source, out, to_format=name, place=place)
+    assert "image-missing" not in receipt.counts
+    [image] = load_format(name).read(ReadSource(out), Receipt()).images
+    assert image.path is not None
+    assert image.path.is_relative_to(out)
+    assert image.path.is_symlink() == (place == "link")
+
+
+def test_images_of_several_parts_are_found_again(tmp_path: Path) -> None:
+    for n, split in enumerate(("train", "valid")):
+        coco_file(tmp_path / "robo" / split / "_annotations.coco.json")
+        Pillow.new("L", (20, 10), 50 * n).save(tmp_path / "robo" / split / "a.jpg")
+    for name in ("coco", "yolo", "voc"):
+        out = tmp_path / name
+        convert(tmp_path / "robo", out, to_format=name, place="copy")
+        found = read_parts(out) if name != "voc" else read_parts(out / "train")
+        paths = [image.path for part in found.parts for image in part.dataset.images]
+        assert len(paths) == (2 if name != "voc" else 1)
+        assert all(path is not None and path.is_relative_to(out) for path in paths)
+
+
+def test_missing_images_and_names_that_collide(tmp_path: Path) -> None:
+    source = coco_file(tmp_path / "a.json")
+    receipt = convert(source, tmp_path / "out", place="copy")
+    assert receipt.counts["image-missing"] == 2
+    record = json.loads(source.read_text())
+    record["images"] = [
+        {"id": i, "file_name": name, "width": 20, "height": 10} for i, name in ((5, "x.jpg"), (6, "sub/../x.jpg"))
+    ]
+    source.write_text(json.dumps(record))
+    Pillow.new("L", (20, 10)).save(tmp_path / "x.jpg")
+    assert convert(source, tmp_path / "out", place="copy").annotations_out == 1
+
+
+def test_the_worst_masks_are_named_with_their_overlap(tmp_path: Path) -> None:
+    ring = np.zeros((10, 20), np.bool_)
+    ring[1:9, 1:9] = True
+    ring[3:7, 3:7] = False
+    rle = rle_to_json(mask_to_rle(ring))
+    source = coco_file(tmp_path / "a.json", segmentation=rle, bbox=[1, 1, 8, 8])
+    convert(source, tmp_path / "out", to_format="yolo")
+    record = json.loads((tmp_path / "out" / "receipt.json").read_text())
+    [worst] = record["worst_iou"]
+    assert (worst["code"], worst["where"], worst["iou"]) == ("holes-filled", "annotation 1 of a.jpg", 0.75)
 
 
 @pytest.mark.real

@@ -158,6 +158,11 @@ def _scale_squares(edits: Edits, square: int, plan: Plan) -> None:
         raise UnsupportedError(f"{_FIELD}.fit: backend mmdet keeps the fit of {plan['model.config']}; leave fit out")
     if square == official:
         return
+    if edits.get(("model", "bbox_head", "anchor_generator", "type")) == "SSDAnchorGenerator":
+        raise UnsupportedError(
+            f"{_FIELD}.square: backend mmdet cannot do {square} with {plan['model.config']}, whose anchors are "
+            f"made for {official}; nearest: {official}"
+        )
     if any(edits.get((*path, "type")) == "BatchSyncRandomResize" for path in _batch_steps(edits)) and (
         square % SIZE_DIVISOR
     ):

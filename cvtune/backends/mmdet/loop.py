@@ -143,7 +143,7 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         seed_everything(self.seed, "step", self._iter, get_rank())
         lr = _learning_rate(runner.optim_wrapper)
         outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
-        losses = {name: float(value) for name, value in outputs.items()}
+        losses = {name: float(value.detach()) for name, value in outputs.items()}
         if not all(math.isfinite(value) for value in losses.values()):
             self._refuse(losses, batch)
         runner.call_hook("after_train_iter", batch_idx=index, data_batch=batch, outputs=outputs)

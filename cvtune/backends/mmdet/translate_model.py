@@ -67,6 +67,11 @@ def _backbone(edits: Edits, model: Model) -> None:
 
 def _classes(edits: Edits, classes: int) -> None:
     official = official_classes(edits.config)
+    if edits.get(("model", "type")) == "CrowdDet" and classes != official:
+        raise UnsupportedError(
+            f"data.classes: backend mmdet cannot train {classes} classes with CrowdDet, whose heads are for one; "
+            "nearest: one class, or model.family: faster_rcnn"
+        )
     for path, node in list(walk(edits.get(("model",)), ("model",))):
         if any(part in _OTHER_HEADS for part in path):
             continue

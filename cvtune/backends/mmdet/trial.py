@@ -63,7 +63,7 @@ def _trial(run: RunDir, heaviest: bool) -> tuple[Callable[[Any, float | None], f
                 group["lr"] = lr
         runner.message_hub.update_info("iter", next(counter))  # some models read it, as RuntimeInfoHook leaves it
         outputs = runner.model.train_step(batch, optim_wrapper=wrapper)
-        return float(outputs["loss"])
+        return float(outputs["loss"].detach())
 
     def batches() -> Iterator[Any]:
         for epoch in itertools.count():

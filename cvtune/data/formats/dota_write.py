@@ -44,7 +44,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     written = {name: re.sub(r"[\s,]+", "_", name.strip()) for name in names.values()}
     for name, other in written.items():
         if name != other:
-            receipt.note("class-renamed", str(path), f"{name!r} was written as {other!r}")
+            receipt.note("class-respelled", str(path), f"{name!r} was written as {other!r}")
     files: list[Path] = []
     taken: set[str] = set()
     boxes = 0

@@ -16,6 +16,7 @@ import numpy as np
 
 from cvtune.data.coco import Polygon
 from cvtune.errors import DataError
+from cvtune.meter import tick
 
 if TYPE_CHECKING:
     from cvtune.data.receipt import Receipt
@@ -47,6 +48,7 @@ def read_text(path: Path, receipt: Receipt | None = None, label: str | None = No
     Raises:
         DataError: it cannot be read, or breaks off within a UTF-16 or UTF-32 character.
     """
+    tick()
     try:
         content = path.read_bytes()
     except OSError as error:

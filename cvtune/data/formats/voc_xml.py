@@ -12,6 +12,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
 
 from cvtune.errors import DataError, nearest
+from cvtune.meter import tick
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -132,6 +133,7 @@ def parse_xml(path: Path) -> Element:
     Raises:
         DataError: it is not well-formed, or declares entities.
     """
+    tick()
     try:
         root: Element = fromstring(path.read_bytes())
     except DefusedXmlException:

@@ -158,7 +158,7 @@ def polygons_of(annotation: Annotation, image: Image, where: str, name: str, rec
         return ()
     overlap = rle_iou(mask, segmentation_to_rle(polygons, (image.height, image.width)))
     code = "mask-outlined" if overlap == 1 else "holes-filled"
-    receipt.repair(code, where, f"{len(polygons)} polygons, IoU {overlap:.4f}", name)
+    receipt.repair(code, where, f"{len(polygons)} polygons, IoU {overlap:.4f}", name, overlap)
     return polygons
 
 
@@ -170,7 +170,7 @@ def one_polygon(annotation: Annotation, image: Image, where: str, name: str, rec
     size_hw = (image.height, image.width)
     whole = join_polygons(polygons)
     overlap = rle_iou(segmentation_to_rle(polygons, size_hw), segmentation_to_rle((whole,), size_hw))
-    receipt.repair("parts-bridged", where, f"{len(polygons)} parts, IoU {overlap:.4f}", name)
+    receipt.repair("parts-bridged", where, f"{len(polygons)} parts, IoU {overlap:.4f}", name, overlap)
     return whole
 
 

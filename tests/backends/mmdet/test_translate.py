@@ -49,8 +49,11 @@ def test_an_official_config_with_the_official_recipe_changes_nothing_but_data(pl
             continue
         classes = [f"class {i}" for i in range(official_classes(content))]
         weights = "imagenet" if pretrained_places(Edits(content)) else "none"
-        batch = {} if "10xb5" not in name else {"run__devices": 5}
-        plan = plan_for(classes, gpus=True, model__zoo=name, model__weights=weights, train__recipe="official", **batch)
+        more: dict[str, Any] = {"run__devices": 5} if "10xb5" in name else {}
+        stages = (content["model"].get("backbone") or {}).get("frozen_stages", -1)
+        if weights == "none" and stages >= 0:
+            more["model__frozen_stages"] = stages  # or else random weights would all train
+        plan = plan_for(classes, gpus=True, model__zoo=name, model__weights=weights, train__recipe="official", **more)
         native = translate(plan)
         changed = [o for o in native.overrides if o.kind == "spec" and o.asked_by != "model.weights"]
         assert not changed, (name, changed)
@@ -254,6 +257,7 @@ def test_mixed_precision_becomes_fp32_on_a_cpu_and_stays_on_a_gpu(plan_for: Make
         ({"model__family": "faster_rcnn", "train__checkpoint": {"best": "segm/AP"}}, "nearest: bbox/AP"),
         ({"model__family": "yolox", "data__image_size": {"short": 320}}, "nearest: data.image_size.square"),
         ({"model__family": "yolox", "data__image_size": {"square": 333}}, "nearest: 320"),
+        ({"model__family": "ssd", "data__image_size": {"square": 320}}, "nearest: 300"),
         ({"model__family": "yolox", "model__weights": "imagenet"}, "nearest: coco, none or a path"),
         ({"model__family": "faster_rcnn", "native": {"modle": {}}}, "did you mean 'model'"),
         (
@@ -264,6 +268,7 @@ def test_mixed_precision_becomes_fp32_on_a_cpu_and_stays_on_a_gpu(plan_for: Make
             {"model__family": "cascade_rcnn", "native": {"model": {"roi_head": {"bbox_head": {"3": {}}}}}},
             "allowed: 0 to 2",
         ),
+        ({"model__zoo": "crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman"}, "nearest: one class"),
         ({"model__family": "faster_rcnn", "native": {"load_from": "x"}}, "set model.weights instead"),
     ],
 )

@@ -90,7 +90,7 @@ def test_dota_writes_the_smallest_rotated_box_of_other_masks(tmp_path: Path) -> 
     corners = np.array(lines[1].split()[:8], float).reshape(-1, 2)
     assert sorted(corners.tolist()) == [[6, 6], [10, 2], [10, 10], [14, 6]]
     assert lines[2] == "1 2 4 2 4 6 1 6 big_ship 1"
-    assert {"mask-as-rotated-box", "box-as-polygon", "class-renamed"} <= set(receipt.counts)
+    assert {"mask-as-rotated-box", "box-as-polygon", "class-respelled"} <= set(receipt.counts)
 
 
 def test_visdrone_classes_and_regions_to_ignore(tmp_path: Path, files: Files, read: Any, codes: Any) -> None:

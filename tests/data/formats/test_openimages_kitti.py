@@ -135,4 +135,4 @@ def test_names_that_kitti_cannot_hold(tmp_path: Path, read: Any) -> None:
     files = kitti.write(Dataset(images, boxes, (Category(1, "two words"), Category(2, "DontCare"))), tmp_path, receipt)
     assert [f.name for f in files] == ["s_a.txt", "s_a.jpg.txt"]
     assert files[0].read_text().startswith("two_words -1 -1 -10 1 1 5 5 -1")
-    assert {"class-renamed", "class-missing", "image-renamed"} <= set(receipt.counts)
+    assert {"class-respelled", "class-missing", "image-renamed"} <= set(receipt.counts)

@@ -1,0 +1,96 @@
+"""A data set as its source divides it: every subset (train, val, ...) read once, with what happened to each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cvtune.data.coco import Dataset
+from cvtune.data.formats import ReadSource, detect_format, load_format
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError
+from cvtune.meter import stage
+
+__all__ = ["Part", "Parts", "read_parts"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One subset by its name, or the whole set (None)."""
+
+    name: str | None
+    dataset: Dataset
+    receipt: Receipt
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was read: the format and why, and the parts. `rest` notes images that are in none of them."""
+
+    path: Path
+    format: str
+    evidence: str
+    parts: tuple[Part, ...]
+    rest: Receipt
+
+
+def read_parts(
+    path: Path,
+    format: str = "auto",
+    images: Path | None = None,
+    subset: str | None = None,
+    origin: Literal["auto", 0, 1] = "auto",
+) -> Parts:
+    """Read a set part by part: one for each subset (but those that others already cover, as VOC's trainval), or one.
+
+    Args:
+        path: a file or folder of annotations.
+        format: a format's name, or "auto" to tell it by content.
+        images: where the images are; else they are searched around the annotations.
+        subset: a named part, which is then read alone.
+        origin: where pixels start, for formats that leave it open.
+
+    Raises:
+        DataError: the source is wrong or of no known format, or the format's name is unknown.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; correct the path of the annotations")
+    name, evidence = detect_format(path) if format == "auto" else (format, "as asked")
+    reader = load_format(name)
+    names: list[str | None] = [subset]
+    if subset is None:
+        names = _covering(reader.subsets(path)) or [None]
+    shared: dict[Any, Any] = {}
+    parts = []
+    with stage(f"reading {path.name}"):
+        for part in names:
+            receipt = Receipt()
+            dataset = reader.read(ReadSource(path, images, part, origin, shared), receipt)
+            parts.append(Part(None if part == subset else part, dataset, receipt))
+        whole = ReadSource(path, images, None, origin, shared)
+        rest = Receipt() if names == [subset] else _left_out(name, whole, [part.dataset for part in parts])
+    return Parts(path, name, evidence, tuple(parts), rest)
+
+
+def _covering(subsets: Sequence[str]) -> list[str | None]:
+    """All subsets but those that are the union of others by their name."""
+    if len(subsets) < 2:
+        return []  # one list adds nothing to the whole folder
+    unions = {"trainval": {"train", "val"}, "all": {"train"}}
+    return [name for name in subsets if not unions.get(name, {name + "?"}) <= set(subsets)]
+
+
+def _left_out(name: str, source: ReadSource, parts: Sequence[Dataset]) -> Receipt:
+    """A note of the images that are in no subset."""
+    receipt = Receipt()
+    if name != "voc":  # only there the subsets are lists over a whole that can be read
+        return receipt
+    whole = load_format(name).read(source, Receipt())
+    covered = {image.id for part in parts for image in part.images}
+    rest = [image.file_name for image in whole.images if image.id not in covered]
+    if rest:
+        receipt.note("subset-left-out", str(source.path), f"{len(rest):,} images, the first: {rest[0]}")
+    return receipt

@@ -1,0 +1,56 @@
+"""Bringing the images of a converted set to where its format looks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import Literal
+
+from cvtune.data.coco import Image
+from cvtune.data.formats.writing import relative_name, unique_key
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError
+from cvtune.meter import stage
+from cvtune.staging import Staging
+
+__all__ = ["place_images"]
+
+# The folder of images that belongs to a format, below its own; "" is beside the annotations.
+FOLDERS = MappingProxyType({"yolo": "images", "voc": "JPEGImages", "coco": "images", "cvat": "images"})
+
+
+def place_images(
+    images: Sequence[Image], format: str, target: Path, how: Literal["copy", "link"], staging: Staging, receipt: Receipt
+) -> None:
+    """Copy images into the staged folder, or link to them, under the names that the annotations written give them.
+
+    Args:
+        images: of one part; those that were not found are noted.
+        format: the format written.
+        target: where its annotations are: a folder, or a COCO file, whose images lie in a folder of its name.
+        how: whether to copy or to leave symbolic links.
+        staging: of the whole output.
+        receipt: gets a note of missing images.
+
+    Raises:
+        DataError: two images would get the same name.
+    """
+    folder = target / FOLDERS.get(format, "")
+    if format == "coco":
+        folder = target.parent / "images" / (target.stem if target.stem != "annotations" else "")
+    missing = [image.file_name for image in images if image.path is None]
+    taken: set[str] = set()
+    owners: dict[str, Path] = {}
+    with stage("copying images" if how == "copy" else "linking images", len(images)):
+        for image in images:
+            name = relative_name(image.file_name)
+            if format == "yolo":  # labels of a.jpg and a.png would be one file, so the writer renames
+                name = unique_key(image.file_name, taken) + PurePosixPath(name).suffix
+            if image.path is None:
+                continue
+            if owners.setdefault(name, image.path) != image.path:
+                raise DataError(f"{image.path}: {owners[name]} would get the same name, {name}; rename one of them")
+            staging.place(folder / name, image.path, link=how == "link")
+    if missing:
+        receipt.note("image-missing", str(folder), f"{len(missing):,} of {len(images):,}, the first: {missing[0]}")

@@ -1,0 +1,166 @@
+"""A folder of results that appears whole or not at all: files are written aside and moved into place at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvtune.errors import RunError
+from cvtune.meter import tick
+
+__all__ = ["Staging", "Written", "staged", "staging_of"]
+
+# Larger files are forced to the disk one by one. For many small ones that takes ten times as long as writing them.
+SYNCED = 1 << 20
+
+_STAGING: ContextVar[Staging | None] = ContextVar("staging", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file's path below the folder, and the sha256 and size of what was written."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+class Staging:
+    """What is written for `folder` meanwhile lies in a folder beside it; nowhere where `aside` is None (a dry run)."""
+
+    def __init__(self, folder: Path, aside: Path | None) -> None:
+        """`folder` need not exist."""
+        self.folder = Path(os.path.abspath(folder))
+        self.files: dict[str, Written] = {}
+        self._aside = aside
+        self._made: set[Path] = set()
+
+    def write(self, path: Path, content: bytes | Iterable[bytes]) -> None:
+        """Write a file of the folder."""
+        target, digest, length = self._target(path), hashlib.sha256(), 0
+        pieces = [content] if isinstance(content, bytes) else content
+        if target is None:
+            for piece in pieces:
+                digest.update(piece)
+                length += len(piece)
+        else:
+            with open(target, "wb") as file:
+                for piece in pieces:
+                    digest.update(piece)
+                    length += len(piece)
+                    file.write(piece)
+                if length >= SYNCED:
+                    file.flush()
+                    os.fsync(file.fileno())
+        self._note(path, digest.hexdigest(), length)
+
+    def place(self, path: Path, source: Path, link: bool = False) -> None:
+        """Copy a file into the folder, or leave a symbolic link to it there."""
+        target = self._target(path)
+        if target is not None and link:
+            target.unlink(missing_ok=True)
+            target.symlink_to(source.resolve())
+        elif target is not None:
+            shutil.copyfile(source, target)
+        tick()
+
+    def publish(self) -> None:
+        """Move everything into place; Ctrl-C waits until that is done."""
+        if self._aside is None:
+            return
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(self._aside, 0o777 & ~umask)
+        with _uninterrupted():
+            _move(self._aside, self.folder)
+
+    def _target(self, path: Path) -> Path | None:
+        if self._aside is None:
+            return None
+        target = self._aside / os.path.relpath(os.path.abspath(path), self.folder)
+        if target.parent not in self._made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(target.parent)
+        return target
+
+    def _note(self, path: Path, digest: str, length: int) -> None:
+        name = Path(os.path.relpath(os.path.abspath(path), self.folder)).as_posix()
+        self.files[name] = Written(name, digest, length)
+        tick()
+
+
+@contextlib.contextmanager
+def staged(folder: Path, keep: bool = True) -> Iterator[Staging]:
+    """Within it, what `cvtune.runs` writes below `folder` is held back; it appears, all at once, at the end.
+
+    An error or Ctrl-C leaves `folder` as it was. A new folder appears by one rename; into one that exists, files are
+    moved one after another.
+
+    Args:
+        folder: made where missing.
+        keep: False for a dry run, of which only names, sizes and hashes remain.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
+    folder = Path(os.path.abspath(folder))
+    aside: Path | None = None
+    try:
+        if keep:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.partial-"))
+        current = Staging(folder, aside)
+        before = _STAGING.set(current)
+        try:
+            yield current
+        finally:
+            _STAGING.reset(before)
+        current.publish()
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot be written: {error.strerror or error}; free space or choose another folder"
+        ) from error
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def staging_of(path: Path) -> Staging | None:
+    """The staging that holds back a file, if there is one."""
+    current = _STAGING.get()
+    if current is None or not Path(os.path.abspath(path)).is_relative_to(current.folder):
+        return None
+    return current
+
+
+def _move(source: Path, target: Path) -> None:
+    if not target.exists() or source.is_symlink() or not source.is_dir():
+        os.replace(source, target)
+        return
+    for entry in sorted(source.iterdir()):
+        _move(entry, target / entry.name)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back; only the main thread may, and only there it arrives."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if arrived:
+        raise KeyboardInterrupt
