@@ -59,10 +59,12 @@ def keep_sources(sources: Sequence[Path], target: Path, same_format: bool) -> No
     Raises:
         DataError: a source would be replaced.
     """
-    inside = {source.resolve() for source in sources}
+    real = target.resolve()
     # A format of many files is written over files of its own names, VOC below one folder alone.
-    folders = {target.resolve()} if same_format else {target.resolve() / "Annotations"}
-    if target.resolve() in inside or any(folders & set(source.parents) for source in inside):
+    folder = real if same_format else real / "Annotations"
+    parents = {source.parent for source in sources}  # many files lie in few folders
+    within = any(parent.resolve().is_relative_to(folder) for parent in parents)
+    if within or any(source.name == target.name and source.resolve() == real for source in sources):
         raise DataError(f"{target}: the output would replace the source; choose another folder with `-o`")
 
 

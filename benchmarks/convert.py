@@ -1,0 +1,194 @@
+"""Converting large sets as whole processes, beside other converters: VOC to COCO, COCO to YOLO, and how cost grows.
+
+python benchmarks/convert.py [--files 5000] [--annotations 1000000] [--peers] [--peer-python VENV/bin/python]
+
+With --peers the others are installed into a temporary virtual environment, unless --peer-python names one that has
+them; what cannot be installed is left out, with the reason. Runs follow each other; each figure is the best of
+`--repeat`. "each file synced" is our own conversion with every small file forced to the disk, as it was once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+CLASSES = [f"class_{i:02d}" for i in range(20)]
+# Name -> (package, VOC to COCO, COCO to YOLO): each reads argv[1] and writes argv[2].
+PEERS = {
+    "hotcoco": (
+        "hotcoco",
+        "import sys, json; from hotcoco import COCO; c = COCO.from_voc(sys.argv[1] + '/Annotations'); "
+        "c.save(sys.argv[2] + '/a.json')",
+        "import sys; from hotcoco import COCO; COCO(sys.argv[1] + '/a.json').to_yolo(sys.argv[2])",
+    ),
+    "globox": (
+        "globox",
+        "import sys; from pathlib import Path; from globox import AnnotationSet as A; "
+        "A.from_pascal_voc(Path(sys.argv[1]) / 'Annotations').save_coco(Path(sys.argv[2]) / 'a.json', auto_ids=True)",
+        "import sys; from pathlib import Path; from globox import AnnotationSet as A; "
+        "s = A.from_coco(Path(sys.argv[1]) / 'a.json'); "
+        "s.save_yolo_v5(Path(sys.argv[2]), label_to_id={n: i for i, n in enumerate(sorted(s._labels()))})",
+    ),
+    "supervision": (
+        "supervision",
+        "import sys, supervision as sv; d = sv.DetectionDataset.from_pascal_voc(sys.argv[1] + '/JPEGImages', "
+        "sys.argv[1] + '/Annotations'); d.as_coco(annotations_path=sys.argv[2] + '/a.json')",
+        "",
+    ),
+    "Datumaro": (
+        "datumaro",
+        "import sys; from datumaro import Dataset as D; "
+        "D.import_from(sys.argv[1], 'voc_detection').export(sys.argv[2], 'coco_instances')",
+        "import sys; from datumaro import Dataset as D; "
+        "D.import_from(sys.argv[1], 'coco').export(sys.argv[2], 'yolo_ultralytics')",
+    ),
+}
+# VmHWM of the process when it ends.
+PEAK = (
+    "import atexit, re, sys; atexit.register(lambda: sys.stderr.write('PEAK ' + "
+    "re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1] + '\\n')); "
+)
+SYNCED = "import cvtune.staging as s; s.SYNCED = 0; "
+CONVERT = "from cvtune.cli import main; main(['convert', *sys.argv[1:]])"
+
+
+def make_voc(folder: Path, files: int, boxes: int, seed: int = 0) -> None:
+    """`files` XML files of `boxes` boxes each, as labelImg writes them, with one-pixel stand-ins for images."""
+    generator = np.random.default_rng(seed)
+    for name in ("Annotations", "JPEGImages"):
+        (folder / name).mkdir(parents=True)
+    from PIL import Image
+
+    Image.new("RGB", (640, 480)).save(folder / "image.jpg")
+    for n in range(files):
+        corners = generator.integers(1, (500, 380), (boxes, 2))
+        spans = generator.integers(5, 100, (boxes, 2))
+        objects = "".join(
+            f"<object><name>{CLASSES[int(generator.integers(20))]}</name><pose>Unspecified</pose><truncated>0</truncated>"
+            f"<difficult>0</difficult><bndbox><xmin>{x}</xmin><ymin>{y}</ymin><xmax>{x + w}</xmax><ymax>{y + h}</ymax>"
+            "</bndbox></object>"
+            for (x, y), (w, h) in zip(corners.tolist(), spans.tolist(), strict=True)
+        )
+        (folder / "Annotations" / f"{n:06d}.xml").write_text(
+            f"<annotation><folder>JPEGImages</folder><filename>{n:06d}.jpg</filename><size><width>640</width>"
+            f"<height>480</height><depth>3</depth></size><segmented>0</segmented>{objects}</annotation>"
+        )
+        (folder / "JPEGImages" / f"{n:06d}.jpg").hardlink_to(folder / "image.jpg")
+
+
+def make_coco(folder: Path, annotations: int, seed: int = 0) -> None:
+    """A COCO file of boxes, ten an image."""
+    generator = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    count = max(1, annotations // 10)
+    images = [{"id": i + 1, "file_name": f"{i:08d}.jpg", "width": 640, "height": 480} for i in range(count)]
+    xy = np.round(generator.uniform(0, (500, 380), (annotations, 2)), 2).tolist()
+    wh = np.round(generator.uniform(5, 100, (annotations, 2)), 2).tolist()
+    records = [
+        {"id": n + 1, "image_id": n // 10 % count + 1, "category_id": n % 20 + 1, "bbox": [*xy[n], *wh[n]],
+         "area": round(wh[n][0] * wh[n][1], 4), "iscrowd": 0}
+        for n in range(annotations)
+    ]  # fmt: skip
+    categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
+    (folder / "a.json").write_text(json.dumps({"images": images, "annotations": records, "categories": categories}))
+
+
+def timed(python: str, code: str, source: Path, work: Path, *more: str, repeat: int) -> tuple[float, float] | str:
+    """(seconds, peak GB) of the best run as a whole process, or the last line of what went wrong."""
+    best = (float("inf"), 0.0)
+    for _ in range(repeat):
+        out = work / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        if not more:
+            out.mkdir()
+        arguments = [str(source), "-o", str(out), *more] if more else [str(source), str(out)]
+        command = [python, "-c", f"import sys; {PEAK}{code}", *arguments]
+        start = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        seconds = time.perf_counter() - start
+        peak = re.search(r"PEAK (\d+)", done.stderr)
+        if done.returncode or peak is None:
+            lines = [line for line in done.stderr.splitlines() if line and not line.startswith("PEAK")]
+            return lines[-1] if lines else f"exit status {done.returncode}"
+        best = min(best, (seconds, int(peak[1]) * 1024 / 1e9))
+    return best
+
+
+def peer_python(work: Path) -> str | None:
+    """A new virtual environment with the other converters, or None where none can be installed."""
+    subprocess.run([sys.executable, "-m", "venv", str(work / "peers")], check=True)
+    python = str(work / "peers" / "bin" / "python")
+    for name, (package, *_) in PEERS.items():
+        done = subprocess.run([python, "-m", "pip", "install", "-q", package], capture_output=True, text=True)
+        if done.returncode:
+            print(f"{name}: not installed: {done.stderr.strip().splitlines()[-1]}")
+    return python
+
+
+def compare(
+    title: str, source: Path, work: Path, options: list[str], place: int, python: str | None, repeat: int
+) -> None:
+    print(f"\n{title}")
+    own = timed(sys.executable, CONVERT, source, work, *options, repeat=repeat)
+    rows: list[tuple[str, tuple[float, float] | str]] = [("cvtune", own)]
+    rows.append(("cvtune, each file synced", timed(sys.executable, SYNCED + CONVERT, source, work, *options, repeat=1)))
+    for name, peer in PEERS.items() if python else ():
+        if peer[place]:
+            rows.append((name, timed(str(python), peer[place], source, work, repeat=repeat)))
+    for name, found in rows:
+        if isinstance(found, str) or isinstance(own, str):
+            print(f"  {name:26s} left out: {found}", flush=True)
+        else:
+            print(f"  {name:26s} {found[0]:7.2f} s  {found[0] / own[0]:5.2f} x  peak {found[1]:.2f} GB", flush=True)
+
+
+def growth(title: str, make: Callable[[Path, int], None], sizes: list[int], options: list[str], work: Path) -> None:
+    print(f"\n{title}")
+    for size in sizes:
+        source = work / f"grown-{size}"
+        make(source, size)
+        found = timed(sys.executable, CONVERT, source, work, *options, repeat=1)
+        if isinstance(found, str):
+            print(f"  {size:>9,} failed: {found}")
+        else:
+            each = 1e6 * found[0] / size
+            print(
+                f"  {size:>9,} annotations {found[0]:7.2f} s  {each:6.1f} us each  peak {found[1]:.2f} GB", flush=True
+            )
+        shutil.rmtree(source)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=5000)
+    parser.add_argument("--annotations", type=int, default=1_000_000)
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--peers", action="store_true", help="install the other converters and run them too")
+    parser.add_argument("--peer-python", help="a Python that has the other converters")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        python = arguments.peer_python or (peer_python(work) if arguments.peers else None)
+        make_voc(work / "voc", arguments.files, 15)
+        title = f"VOC to COCO: {arguments.files:,} files, {15 * arguments.files:,} boxes"
+        compare(title, work / "voc", work, ["--to", "coco"], 1, python, arguments.repeat)
+        make_coco(work / "coco", arguments.annotations)
+        title = f"COCO to YOLO: {arguments.annotations:,} boxes, {arguments.annotations // 10:,} label files"
+        compare(title, work / "coco", work, ["--to", "yolo"], 2, python, arguments.repeat)
+        sizes = [n for n in (10_000, 100_000, 1_000_000) if n <= arguments.annotations]
+        growth("COCO to YOLO, by size", make_coco, sizes, ["--to", "yolo"], work)
+
+
+if __name__ == "__main__":
+    main()
