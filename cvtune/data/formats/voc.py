@@ -280,35 +280,38 @@ def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners 
     if o.coordinates is None:
         receipt.drop("box-missing", where, "no <bndbox>", name)
         return None
-    said = ", ".join(
-        f"{k}={v or 'missing'}" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), o.coordinates, strict=True)
-    )
     corners = _corners(o)
     if corners is None:
-        receipt.drop("box-not-numeric", where, said, name)
+        receipt.drop("box-not-numeric", where, _said(o.coordinates), name)
         return None
     x0, y0, x1, y1 = corners
     if x1 < x0 or y1 < y0:
-        receipt.drop("box-inverted", where, said, name)
+        receipt.drop("box-inverted", where, _said(o.coordinates), name)
         return None
     if x1 == x0 or y1 == y0:
         # One pixel by the letter of VOC, but in practice a click without a drag.
-        receipt.drop("box-zero-area", where, said, name)
+        receipt.drop("box-zero-area", where, _said(o.coordinates), name)
         return None
     x0, y0 = x0 - origin, y0 - origin
     left, top = max(x0, 0.0), max(y0, 0.0)
     right, bottom = min(x1, float(file.width)), min(y1, float(file.height))
     if right <= left or bottom <= top:
-        receipt.drop("box-outside", where, f"{said} in an image of {file.width}x{file.height}", name)
+        receipt.drop("box-outside", where, f"{_said(o.coordinates)} in an image of {file.width}x{file.height}", name)
         return None
     if (left, top, right, bottom) != (x0, y0, x1, y1):
-        receipt.repair("box-clipped", where, f"{said} in an image of {file.width}x{file.height}", name)
+        receipt.repair("box-clipped", where, f"{_said(o.coordinates)} in an image of {file.width}x{file.height}", name)
     return left, top, right - left, bottom - top
+
+
+def _said(coordinates: Sequence[str]) -> str:
+    sides = zip(("xmin", "ymin", "xmax", "ymax"), coordinates, strict=True)
+    return ", ".join(f"{key}={value or 'missing'}" for key, value in sides)
 
 
 def _is_crowd(o: VocObject) -> bool:
     """COCO's iscrowd, as `write` keeps it among the attributes."""
-    return str(o.extra.get("attributes", {}).get("iscrowd", "")).lower() in {"1", "true"}
+    attributes = o.extra.get("attributes")
+    return attributes is not None and str(attributes.get("iscrowd", "")).lower() in {"1", "true"}
 
 
 def _report(
