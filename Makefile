@@ -8,9 +8,10 @@ TORCH_INDEX ?=
 # mmcv wants opencv-python, both write the same folder, and only the headless one imports where there is no libGL.
 PIP_INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 FAST := -m "not real and not train and not slow"
+MINUTES ?= 10
 DATA_TESTS := $(if $(CVTUNE_DATA),,and not real)
 
-.PHONY: help demo test test-unit test-slow lint types results benchmarks clean
+.PHONY: help demo test test-unit test-slow fuzz lint types results benchmarks clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,6 +38,9 @@ test-unit: $(VENV)/.installed ## the quick tests alone
 test-slow: $(VENV)/.installed ## tests of many minutes: overfitting of every family
 	$(BIN)/python -m pytest -m "slow $(DATA_TESTS)"
 
+fuzz: $(VENV)/.installed ## damaged files for every reader, MINUTES (10) for each format
+	$(BIN)/python tests/fuzz.py --minutes $(MINUTES)
+
 lint: $(VENV)/.installed ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,6 +55,7 @@ benchmarks: $(VENV)/.installed ## side-by-side measurements; each prints ratios
 	$(BIN)/python benchmarks/train_torchvision.py
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/read_coco.py
+	$(BIN)/python benchmarks/convert.py --peers
 	$(BIN)/python benchmarks/startup.py
 
 clean: ## remove what the targets made

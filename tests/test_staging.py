@@ -91,7 +91,8 @@ def test_a_place_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path) 
 
 def test_ctrl_c_during_a_conversion_leaves_nothing(tmp_path: Path) -> None:
     code = (
-        "import time\n"
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
         "from cvtune.runs import write_text\n"
         "from cvtune.staging import staged\n"
         f"with staged({str(tmp_path / 'out')!r}):\n"

@@ -272,6 +272,8 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _beside(image: Path) -> list[Path]:
     """Where an image's labels may be: the last folder `images` of its path replaced by `labels`, else beside it."""
+    if not image.name:  # the root of the file system, where a list says "/"
+        return []
     parts = list(image.with_suffix(".txt").parts)
     for i in range(len(parts) - 2, -1, -1):
         if parts[i] == "images":

@@ -242,3 +242,9 @@ def test_real_sets(
     after = yolo.read(ReadSource(tmp_path, images=found), Receipt())
     assert objects(after) == objects(before)
     assert after.categories == before.categories
+
+
+def test_a_list_that_names_the_root_of_the_file_system_is_survived(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [a]\n")
+    (tmp_path / "train.txt").write_text("/\n./\n")
+    assert yolo.subsets(tmp_path) in {(), ("train",)}
