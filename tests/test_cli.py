@@ -208,7 +208,8 @@ def test_flags_reach_train_and_the_report_is_named(flag: tuple[str, ...], calls:
 
 
 @pytest.mark.usefixtures("calls")
-def test_results_are_printed_for_people_and_machines(tmp_path: Path) -> None:
+def test_results_are_printed_for_people_and_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a worker of pytest-xdist says 80
     table = run("plan", "s.yaml")[1]
     assert re.search(r"train\.epochs +12 +finetune: \[a reason\]", table)
     assert re.search(r"train\.optimizer\.lr +\? scaled \[1, 2\] +waits", table)
