@@ -393,7 +393,7 @@ def test_no_tool_hides_a_package() -> None:
         "import importlib.util, sys; "
         "print([n for n in sys.argv[1:] if n in sys.stdlib_module_names or importlib.util.find_spec(n)])"
     )
-    done = subprocess.run([sys.executable, "-c", code, *VERBS], cwd="/", capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code, *VERBS], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
 
 
