@@ -20,6 +20,10 @@ from cvtune.runs import RunDir
 
 __all__ = ["Trial", "find_lr", "step_memory"]
 
+# RetinaNet divides its losses by a running count of matched anchors that starts at 100 whatever the data: until it has
+# settled (its decay is 0.9), the loss moves without any training.
+SETTLING_STEPS = 20
+
 
 class Trial:
     """A model that trains for a while in this process alone; nothing is written but weights.txt."""
@@ -72,8 +76,12 @@ def step_memory(run: RunDir) -> int:
 def find_lr(run: RunDir) -> list[tuple[float, float]]:
     """(learning rate, smoothed loss) pairs of a trial with a rising rate; see `rising_rates`."""
     trial = Trial(run)
+    step = _step_at(trial)
     with EventStorage():
-        return rising_rates(_step_at(trial))
+        if trial.config.MODEL.META_ARCHITECTURE == "RetinaNet":
+            for _ in range(SETTLING_STEPS):
+                step(0.0)
+        return rising_rates(step)
 
 
 def _step_at(trial: Trial) -> Callable[[float], float]:

@@ -299,3 +299,19 @@ def test_a_trial_takes_real_steps(
     plan = plan_run(spec, run, complete=True)
     write_native(run, translate_plan(spec, run, plan))
     assert step_memory(run) > 2**20
+
+
+def test_the_learning_rate_of_a_trial_is_where_the_loss_falls(
+    make_shapes: Callable[..., Any], write_spec: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_shapes(tmp_path / "shapes", train=4, val=1, size=64, seed=4)
+    changes = {
+        "model": {"family": "retinanet", "backbone": "resnet18_fpn", "weights": "none"},
+        "native": {"MODEL": {"FPN": {"OUT_CHANNELS": 32}, "RETINANET": {"NUM_CONVS": 1}}},
+        "train__iterations": 1,
+    }
+    spec = write_spec(tmp_path / "shapes", tmp_path / "lr.yaml", **TINY | changes)
+    run = verbs.train(spec, find_lr=True)
+    trial = read_json(run.lr_trial)
+    assert 1e-5 < read_json(run.plan)["values"]["train.optimizer.lr"]["value"] < 0.1, trial
