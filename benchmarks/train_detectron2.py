@@ -3,9 +3,9 @@
 python benchmarks/train_detectron2.py [--rounds 20] [--steps 20] [--model COCO-Detection/retinanet_R_50_FPN_1x]
 
 Both train from the very config.yaml that cvtune wrote, from random weights, on the same synthetic images, with the same
-operators. The tool keeps no times: it runs under a hook of torch that notes each step of the optimizer. A round's figure
-is the ratio of its two median step times (the first steps left out); printed are the median ratio over the rounds and
-its 95 % interval by bootstrap. Above 1, cvtune is faster.
+operators. The tool keeps no times: it runs under a hook of torch that notes each step of the optimizer. A round's
+figure is the ratio of its two median step times (the first steps left out); printed are the median ratio over the
+rounds and its 95 % interval by bootstrap. Above 1, cvtune is faster.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def theirs(folder: Path) -> list[float]:
     """Seconds of each step of Detectron2's own tool, loading included."""
     work = Path(tempfile.mkdtemp(dir=folder))
     spec = importlib.util.find_spec("detectron2")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     tool, timed, times = Path(spec.origin).parent / "tools/plain_train_net.py", work / "timed.py", work / "times.json"
     timed.write_text(TIMED)
     run = folder / "runs/own"

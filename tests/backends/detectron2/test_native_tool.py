@@ -42,7 +42,8 @@ def test_it_trains_and_scores_from_the_file_that_cvtune_wrote(
     monkeypatch.chdir(tmp_path)
     run = verbs.train(spec)
     package = importlib.util.find_spec("detectron2")
-    assert package is not None and package.origin is not None
+    assert package is not None
+    assert package.origin is not None
     tool = Path(package.origin).parent / "tools" / "plain_train_net.py"
     command = [sys.executable, "-m", "cvtune.native", str(run.path), str(tool)]
     command += ["--config-file", str(run.config), "OUTPUT_DIR", str(tmp_path / "own")]
