@@ -9,7 +9,7 @@ from cvtune.backends.base import Recipe
 from cvtune.backends.detectron2.models import model_of, task_of
 from cvtune.backends.detectron2.weights_names import starting_weights
 from cvtune.backends.detectron2.zoo import read_official
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
 from cvtune.spec import Spec
 
 __all__ = ["recipe", "score_section"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from cvtune.backends.detectron2.models import TORCHVISION_WEIGHTS, Model
 from cvtune.backends.detectron2.zoo import checkpoint, find_config, read_official
-from cvtune.backends.torchvision.layouts import peek_layout
+from cvtune.backends.layouts import peek_layout
 from cvtune.errors import UnsupportedError
 
 __all__ = ["INPUT_KEYS", "TORCHVISION_INPUT", "starting_weights"]
