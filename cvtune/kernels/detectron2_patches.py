@@ -178,6 +178,33 @@ def modulated_deform_conv(
         "torch refuses one channel in 32 groups, a norm that is made for its name alone: FCOS cannot be built",
     ),
     Patch(
+        "fcos-empty-matching",
+        "detectron2/modeling/meta_arch/fcos.py",
+        """        for gt_per_image in gt_instances:
+            gt_centers""",
+        """        for gt_per_image in gt_instances:
+            if len(gt_per_image) == 0:
+                matched_indices.append(torch.full_like(anchor_sizes, -1, dtype=torch.int64))
+                continue
+            gt_centers""",
+        1,
+        "FCOS does not train on an image without objects",
+    ),
+    Patch(
+        "fcos-empty-labels",
+        "detectron2/modeling/meta_arch/fcos.py",
+        """            label = gt_per_image.gt_classes[gt_index.clip(min=0)]
+""",
+        """            if len(gt_per_image) == 0:
+                matched_labels.append(torch.full_like(gt_index, self.num_classes))
+                matched_boxes.append(Boxes(Boxes.cat(anchors).tensor.clone()))
+                continue
+            label = gt_per_image.gt_classes[gt_index.clip(min=0)]
+""",
+        1,
+        "FCOS does not train on an image without objects",
+    ),
+    Patch(
         "anchor-grid",
         "detectron2/modeling/anchor_generator.py",
         "torch.meshgrid(shifts_y, shifts_x)",

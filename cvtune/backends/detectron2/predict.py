@@ -14,7 +14,7 @@ from torch import nn
 
 from cvtune.backends.base import Detection, PredictImage
 from cvtune.backends.checkpoints import check_class_lock, read_checkpoint
-from cvtune.backends.detectron2.config import build_model, read_config, read_extras
+from cvtune.backends.detectron2.config import RunConfig, build_model, read_config, read_extras
 from cvtune.backends.detectron2.samples import in_order
 from cvtune.data.geometry import mask_to_rle
 from cvtune.data.images import read_rgb
@@ -23,7 +23,7 @@ from cvtune.runs import RunDir
 __all__ = ["detect", "load_model", "predict"]
 
 
-def load_model(run: RunDir, checkpoint: Path) -> tuple[nn.Module, Any]:
+def load_model(run: RunDir, checkpoint: Path) -> tuple[nn.Module, RunConfig]:
     """The trained model (its averaged weights where there are some) in evaluation mode, and the native config.
 
     Raises:
@@ -33,7 +33,7 @@ def load_model(run: RunDir, checkpoint: Path) -> tuple[nn.Module, Any]:
     check_class_lock(content, run.class_map(), checkpoint)
     config = read_config(run)
     read_extras(run)
-    use_cuda = config.MODEL.DEVICE == "cuda" and torch.cuda.is_available()
+    use_cuda = config.device == "cuda" and torch.cuda.is_available()
     model = build_model(config, "cuda" if use_cuda else "cpu")
     model.load_state_dict(content["ema"] or content["model"])
     return model.eval(), config
@@ -45,25 +45,25 @@ def predict(run: RunDir, checkpoint: Path, images: Iterable[PredictImage]) -> It
     yield from detect(model, config, ((image.id, image.path) for image in images))
 
 
-def detect(model: nn.Module, config: Any, images: Iterable[tuple[int | str, Path]]) -> Iterator[Detection]:
+def detect(model: nn.Module, config: RunConfig, images: Iterable[tuple[int | str, Path]]) -> Iterator[Detection]:
     """Run the model on image files, one at a time.
 
     Args:
         model: a detector of Detectron2; it is put in evaluation mode.
-        config: its config: image size and order of channels.
+        config: the run's config: image size and order of channels.
         images: (id, path) pairs.
 
     Yields:
         Detections in pixels of the image as displayed, best first within an image.
     """
     model.eval()
-    short = config.INPUT.MIN_SIZE_TEST
-    resize = T.ResizeShortestEdge([short, short], config.INPUT.MAX_SIZE_TEST)
+    resize = config.test_resize()
     for image_id, path in images:
-        image = in_order(read_rgb(path), config.INPUT.FORMAT)
+        image = in_order(read_rgb(path), config.channel_order)
         height, width = image.shape[:2]
-        resized = resize.get_transform(image).apply_image(image)
-        tensor = torch.as_tensor(np.ascontiguousarray(resized.astype(np.float32).transpose(2, 0, 1)))
+        given = T.AugInput(image)
+        resize(given)
+        tensor = torch.as_tensor(np.ascontiguousarray(given.image.astype(np.float32).transpose(2, 0, 1)))
         with torch.no_grad():
             found = _instances(model, {"image": tensor, "height": height, "width": width})
             yield from _detections(image_id, found, height, width)

@@ -11,13 +11,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from cvtune.backends.detectron2.models import TORCHVISION_WEIGHTS, Model
-from cvtune.backends.detectron2.zoo import checkpoint, find_config, read_official
+from cvtune.backends.detectron2.lazy.keys import INPUT_PATHS
+from cvtune.backends.detectron2.models import PYCLS_WEIGHTS, TORCHVISION_WEIGHTS, Model
+from cvtune.backends.detectron2.zoo import checkpoint, find_config, is_lazy, read_official
+from cvtune.backends.mmdet.edits import Edits
 from cvtune.backends.torchvision.layouts import peek_layout
 from cvtune.errors import UnsupportedError
 
-__all__ = ["INPUT_KEYS", "TORCHVISION_INPUT", "starting_weights"]
+__all__ = ["INPUT_KEYS", "TORCHVISION_INPUT", "WEIGHTS_PATHS", "starting_weights"]
 
+# Where a config names what it starts from: YAML, LazyConfig.
+WEIGHTS_PATHS = (("MODEL", "WEIGHTS"), ("train", "init_checkpoint"))
 INPUT_KEYS = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.RESNETS.STRIDE_IN_1X1")
 TORCHVISION_INPUT: Mapping[str, Any] = MappingProxyType(
     {
@@ -70,10 +74,13 @@ def _imagenet(model: Model) -> dict[str, Any]:
         url = TORCHVISION_WEIGHTS[model.backbone]
         digest = url.removesuffix(".pth").rsplit("-", 1)[-1]  # their names end in the first digits of the hash
         return {"kind": "url", "value": url, "sha256": digest, "scope": "backbone", "input": dict(TORCHVISION_INPUT)}
-    value = str(read_official(model.config).content["MODEL"]["WEIGHTS"])
+    if model.backbone in PYCLS_WEIGHTS:
+        return {"kind": "url", "value": PYCLS_WEIGHTS[model.backbone], "scope": "backbone"}
+    at = WEIGHTS_PATHS[is_lazy(model.config)]
+    value = str(Edits(read_official(model.config).content).get(at) or "")
     for path, changed in model.changes:
-        value = str(changed) if path == ("MODEL", "WEIGHTS") else value
-    if "ImageNetPretrained" not in value:
+        value = str(changed) if path == at else value
+    if "ImageNetPretrained" not in value and "/pycls/" not in value:
         raise UnsupportedError(
             f"model.weights: {model.config} does not start from ImageNet weights (but from {value or 'nothing'}); "
             "nearest: coco, none or a path"
@@ -96,13 +103,10 @@ def _zoo(weights: str, model: Model) -> dict[str, Any]:
         )
     fed: dict[str, Any] = {}
     if name != model.config:
-        content = read_official(name).content
-        fed = {
-            "INPUT.FORMAT": content["INPUT"]["FORMAT"],
-            "MODEL.PIXEL_MEAN": content["MODEL"]["PIXEL_MEAN"],
-            "MODEL.PIXEL_STD": content["MODEL"]["PIXEL_STD"],
-            "MODEL.RESNETS.STRIDE_IN_1X1": content["MODEL"]["RESNETS"]["STRIDE_IN_1X1"],
-        }
+        content = Edits(read_official(name).content)
+        paths = {key: INPUT_PATHS[key][0] if is_lazy(name) else tuple(key.split(".")) for key in INPUT_KEYS}
+        found = {key: content.get(path) for key, path in paths.items()}
+        fed = {key: value for key, value in found.items() if value is not None}  # a RegNet has no 1x1 with a stride
     return {"kind": "url", "value": value, "scope": "detector", "input": fed}
 
 
