@@ -64,9 +64,9 @@ def test_detectron2_itself_reads_both_files_and_finds_the_same(plan_for: MakePla
         assert native.delta is not None
         assert len(native.delta) < len(native.text) / 2
         (tmp_path / f"{index}_delta.py").write_text(native.delta)
-        official = translate(
-            plan_for([f"{i}" for i in range(80)], gpus=True, model__zoo=name, train__recipe="official")
-        )
+        classes = [f"{number}" for number in range(80)]
+        given = {"model__zoo": name, "model__weights": own_weights(name), "train__recipe": "official"}
+        official = translate(plan_for(classes, gpus=True, **given))
         (tmp_path / f"{index}_official.py").write_text(official.text)
     script = f"""
 import json
