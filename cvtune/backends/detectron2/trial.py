@@ -22,7 +22,7 @@ __all__ = ["Trial", "find_lr", "step_memory"]
 
 # RetinaNet and FCOS divide their losses by a running count of matched anchors that starts at 100 or 300 whatever the
 # data: until it has settled (its decay is 0.9), the loss moves without any training.
-SETTLING_STEPS = 20
+SETTLING_STEPS = 40
 
 
 class Trial:
