@@ -122,7 +122,7 @@ TORCHVISION_WEIGHTS: Mapping[str, str] = MappingProxyType(
 
 PYCLS_WEIGHTS: Mapping[str, str] = MappingProxyType(
     {
-        f"regnet{kind}_4gf_fpn": "https://dl.fbaipublicfiles.com/pycls/dds_baselines/"
+        f"regnet{kind}": "https://dl.fbaipublicfiles.com/pycls/dds_baselines/"
         f"{number}/RegNet{kind.upper()}-4.0GF_dds_8gpu.pyth"
         for kind, number in (("x", 160906383), ("y", 160906838))
     }

@@ -21,7 +21,7 @@ __all__ = ["load_weights"]
 _FOREIGN = ("torchvision detector", "MMDetection", "timm")
 # What a class count changes: the last layers of Detectron2's heads.
 _CLASS_TENSORS = re.compile(r"box_predictor(\.\d+)?\.(cls_score|bbox_pred)\.|mask_head\.predictor\.|^head\.cls_score\.")
-_CLASSIFIER = re.compile(r"^(fc|fc1000|classifier|linear|pred)[._]")
+_CLASSIFIER = re.compile(r"^(fc|fc1000|classifier|linear|pred|head\.fc)[._]")
 # Frozen norms of files whose statistics are part of the factors already.
 _IDENTITY = (".norm.running_mean", ".norm.running_var")
 

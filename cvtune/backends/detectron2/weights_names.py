@@ -32,6 +32,15 @@ TORCHVISION_INPUT: Mapping[str, Any] = MappingProxyType(
     }
 )
 """What torchvision's ImageNet weights expect: RGB, its statistics of 0..1 times 255, the stride in the 3 x 3."""
+PYCLS_INPUT: Mapping[str, Any] = MappingProxyType(
+    {
+        "INPUT.FORMAT": "BGR",
+        "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
+        "MODEL.PIXEL_STD": [57.375, 57.12, 58.395],
+    }
+)
+"""What pycls' RegNets expect: BGR, and the deviation that Detectron2 feeds them with."""
+_PYCLS = "https://dl.fbaipublicfiles.com/pycls/"
 
 
 def starting_weights(weights: str, model: Model) -> dict[str, Any]:
@@ -54,19 +63,16 @@ def starting_weights(weights: str, model: Model) -> dict[str, Any]:
         return record | _zoo(weights, model)
     if weights.startswith("https://"):
         url, _, digest = weights.partition("#sha256=")
-        classifier = url.startswith("https://download.pytorch.org/models/")
-        scope = "backbone" if classifier else "detector"
-        fed = dict(TORCHVISION_INPUT) if classifier else {}
+        origins = (("https://download.pytorch.org/models/", TORCHVISION_INPUT), (_PYCLS, PYCLS_INPUT))
+        fed = next((dict(need) for start, need in origins if url.startswith(start)), {})
+        scope = "backbone" if fed else "detector"
         return record | {"kind": "url", "value": url, "sha256": digest or None, "scope": scope, "input": fed}
     layout = peek_layout(Path(weights)) or ""
-    is_classifier = layout.startswith("torchvision") and layout.endswith("classifier")
-    scope = "backbone" if is_classifier or _is_backbone(Path(weights)) else "detector"
-    return record | {
-        "kind": "path",
-        "value": weights,
-        "scope": scope,
-        "input": dict(TORCHVISION_INPUT) if is_classifier else {},
-    }
+    fed = {}
+    if layout.endswith("classifier"):
+        fed = dict(PYCLS_INPUT if layout.startswith("pycls") else TORCHVISION_INPUT)
+    scope = "backbone" if fed or _is_backbone(Path(weights)) else "detector"
+    return record | {"kind": "path", "value": weights, "scope": scope, "input": fed}
 
 
 def _imagenet(model: Model) -> dict[str, Any]:
@@ -74,13 +80,14 @@ def _imagenet(model: Model) -> dict[str, Any]:
         url = TORCHVISION_WEIGHTS[model.backbone]
         digest = url.removesuffix(".pth").rsplit("-", 1)[-1]  # their names end in the first digits of the hash
         return {"kind": "url", "value": url, "sha256": digest, "scope": "backbone", "input": dict(TORCHVISION_INPUT)}
-    if model.backbone in PYCLS_WEIGHTS:
-        return {"kind": "url", "value": PYCLS_WEIGHTS[model.backbone], "scope": "backbone"}
+    for kind, url in PYCLS_WEIGHTS.items():
+        if model.backbone.lower().startswith(kind):
+            return {"kind": "url", "value": url, "scope": "backbone"}
     at = WEIGHTS_PATHS[is_lazy(model.config)]
     value = str(Edits(read_official(model.config).content).get(at) or "")
     for path, changed in model.changes:
         value = str(changed) if path == at else value
-    if "ImageNetPretrained" not in value and "/pycls/" not in value:
+    if "ImageNetPretrained" not in value:
         raise UnsupportedError(
             f"model.weights: {model.config} does not start from ImageNet weights (but from {value or 'nothing'}); "
             "nearest: coco, none or a path"

@@ -276,6 +276,12 @@ def test_regnets_start_from_their_published_detectors_or_from_pycls(kind: str, p
         assert not [o for o in native.overrides if "pixel" in o.key or "format" in o.key]
 
 
+def test_a_regnet_of_the_zoo_starts_from_pycls_too(plan_for: MakePlan) -> None:
+    native = translate(plan_for(model__zoo=LSJ_REGNET, model__weights="imagenet", data__batch_size=2))
+    assert native.extras["weights"]["value"].endswith("160906838/RegNetY-4.0GF_dds_8gpu.pyth")
+    assert native.extras["weights"]["scope"] == "backbone"
+
+
 def test_coco_is_the_published_checkpoint_where_there_is_one(plan_for: MakePlan) -> None:
     published = 0
     for name in lazy_names():
