@@ -151,7 +151,7 @@ def _official_checkpoint(name: str, path: Path) -> Path:
         config = yaml_config(native)
     arrays = {n: v.numpy() for n, v in build_model(config).state_dict().items() if "num_batches" not in n}
     for tensor, array in arrays.items():
-        if tensor.endswith((".conv3.norm.weight", ".f.c_bn.weight")):
+        if tensor.endswith((".conv3.norm.weight", ".f.c_bn.weight", ".bn3.weight")):
             array *= BRANCH_SCALE
     path.write_bytes(pickle.dumps({"model": arrays, "__author__": "Detectron2 Model Zoo"}))
     return path

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,25 +62,24 @@ def detect(model: nn.Module, config: RunConfig, images: Iterable[tuple[int | str
     for image_id, path in images:
         image = in_order(read_rgb(path), config.channel_order)
         height, width = image.shape[:2]
-        given = T.AugInput(image)
-        resize(given)
-        tensor = torch.as_tensor(np.ascontiguousarray(given.image.astype(np.float32).transpose(2, 0, 1)))
+        resized = T.AugInput(image)
+        resize(resized)
+        tensor = torch.as_tensor(np.ascontiguousarray(resized.image.astype(np.float32).transpose(2, 0, 1)))
         with torch.no_grad():
-            found = _instances(model, {"image": tensor, "height": height, "width": width})
-            yield from _detections(image_id, found, height, width)
+            given = {"image": tensor, "height": height, "width": width}
+            if hasattr(model, "roi_heads"):  # as the model sees it: each mask is pasted when its turn comes
+                instances = model.inference([given], do_postprocess=False)[0]  # type: ignore[operator]
+                paste = partial(detector_postprocess, output_height=height, output_width=width)
+                yield from _detections(image_id, instances, paste)
+            else:
+                yield from _detections(image_id, model([given])[0]["instances"], lambda one: one)
 
 
-def _instances(model: Any, given: dict[str, Any]) -> Any:
-    """Instances of one image: in original pixels, or as the model sees it where masks are still to be pasted."""
-    if hasattr(model, "roi_heads"):
-        return model.inference([given], do_postprocess=False)[0]
-    return model([given])[0]["instances"]
-
-
-def _detections(image_id: int | str, found: Any, height: int, width: int) -> Iterator[Detection]:
+def _detections(image_id: int | str, found: Any, finish: Callable[[Any], Any]) -> Iterator[Detection]:
+    """Instances as detections; `finish` takes one to pixels of the original image."""
     order = torch.argsort(found.scores, descending=True, stable=True)
     for index in order.tolist():
-        one = detector_postprocess(found[index : index + 1], height, width)
+        one = finish(found[index : index + 1])
         if not len(one):  # nothing of the box is left within the image
             continue
         x0, y0, x1, y1 = one.pred_boxes.tensor[0].float().tolist()

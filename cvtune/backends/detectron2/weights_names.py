@@ -40,6 +40,7 @@ PYCLS_INPUT: Mapping[str, Any] = MappingProxyType(
     }
 )
 """What pycls' RegNets expect: BGR, and the deviation that Detectron2 feeds them with."""
+_TORCHVISION = "https://download.pytorch.org/models/"
 _PYCLS = "https://dl.fbaipublicfiles.com/pycls/"
 
 
@@ -63,7 +64,7 @@ def starting_weights(weights: str, model: Model) -> dict[str, Any]:
         return record | _zoo(weights, model)
     if weights.startswith("https://"):
         url, _, digest = weights.partition("#sha256=")
-        origins = (("https://download.pytorch.org/models/", TORCHVISION_INPUT), (_PYCLS, PYCLS_INPUT))
+        origins = ((_TORCHVISION, TORCHVISION_INPUT), (_PYCLS, PYCLS_INPUT))
         fed = next((dict(need) for start, need in origins if url.startswith(start)), {})
         scope = "backbone" if fed else "detector"
         return record | {"kind": "url", "value": url, "sha256": digest or None, "scope": scope, "input": fed}
@@ -84,6 +85,10 @@ def _imagenet(model: Model) -> dict[str, Any]:
         if model.backbone.lower().startswith(kind):
             return {"kind": "url", "value": url, "scope": "backbone"}
     at = WEIGHTS_PATHS[is_lazy(model.config)]
+    own = Edits(read_official(model.config).content).get(("model", "detector", "pretrained"))
+    if own == "torchvision://resnet50":
+        digest = "0676ba61"
+        return {"kind": "url", "value": f"{_TORCHVISION}resnet50-{digest}.pth", "sha256": digest, "scope": "backbone"}
     value = str(Edits(read_official(model.config).content).get(at) or "")
     for path, changed in model.changes:
         value = str(changed) if path == at else value

@@ -42,13 +42,7 @@ _CAFFE2 = "https://dl.fbaipublicfiles.com/detectron/"
 _PARTS = {"common": "is a part of other configs", "quick_schedules": "is a test of Detectron2's own, a few steps long"}
 _BASE = "is a part of other configs"
 # LazyConfigs are told apart by their names: to look into one runs its code.
-_LAZY_LEFT_OUT = {
-    "torchvision_imagenet_R_50": "classifies whole images",
-    "mmdet_mask_rcnn_R_50_FPN_1x": (
-        "builds a model of MMDetection 2, which MMDetection 3 no longer has: backend mmdet trains it, as "
-        "mask-rcnn_r50_fpn_1x_coco"
-    ),
-}
+_LAZY_LEFT_OUT = {"torchvision_imagenet_R_50": "classifies whole images"}
 
 # MODEL_ZOO.md of Detectron2 0.6: box AP and mask AP on COCO val2017, in percent.
 _PUBLISHED_AP: Mapping[str, tuple[float, ...]] = {

@@ -15,7 +15,9 @@ __all__ = [
     "bottom_up",
     "class_counts",
     "find_step",
+    "freezing",
     "head_norms",
+    "is_mmdet",
     "is_regnet",
     "norm_name",
     "thresholds",
@@ -37,8 +39,15 @@ INPUT_PATHS: Mapping[str, tuple[Path, ...]] = {
 }
 
 
+def is_mmdet(config: Config) -> bool:
+    """Whether the model is one of MMDetection's in Detectron2's wrapper."""
+    return "detector" in config["model"]
+
+
 def bottom_up(config: Config) -> Path:
     """The classifier within the backbone, below its pyramid where it has one."""
+    if is_mmdet(config):
+        return ("model", "detector", "backbone")
     path: Path = ("model", "backbone")
     return (*path, "bottom_up") if "bottom_up" in config["model"]["backbone"] else path
 
@@ -52,12 +61,19 @@ def _at(config: Config, path: Path) -> Any:
 
 def is_regnet(config: Config) -> bool:
     """Whether the backbone is a RegNet; else it is a ResNet."""
-    return str(_at(config, bottom_up(config))["_target_"]).endswith("RegNet")
+    return str(_at(config, bottom_up(config)).get("_target_")).endswith("RegNet")
+
+
+def freezing(config: Config) -> tuple[Path, int]:
+    """Where the number of frozen stages is said, and what it says of a backbone whose stem alone is frozen."""
+    return ((*bottom_up(config), "frozen_stages"), 0) if is_mmdet(config) else ((*bottom_up(config), "freeze_at"), 1)
 
 
 def backbone_norms(config: Config) -> tuple[Path, ...]:
-    """Where the norm layers of the classifier within the backbone are named."""
+    """Where the norm layers of the classifier within the backbone are named; MMDetection names them another way."""
     path = bottom_up(config)
+    if is_mmdet(config):
+        return ()
     return ((*path, "norm"),) if is_regnet(config) else ((*path, "stem", "norm"), (*path, "stages", "norm"))
 
 
@@ -101,8 +117,17 @@ def class_counts(config: Config) -> tuple[Path, ...]:
 
 def thresholds(config: Config) -> dict[str, tuple[Path, float]]:
     """Plan field -> where it is said, and its value; a class' own default where the config leaves it out."""
+    base: Path
+    if is_mmdet(config):
+        base = ("model", "detector", "test_cfg", "rcnn")
+        test = _at(config, base)
+        return {
+            "eval.score_threshold": ((*base, "score_thr"), test["score_thr"]),
+            "eval.nms_iou": ((*base, "nms", "iou_threshold"), test["nms"]["iou_threshold"]),
+            "eval.model_max_detections": ((*base, "max_per_img"), test["max_per_img"]),
+        }
     if "roi_heads" in config["model"]:
-        base: Path = ("model", "roi_heads", "box_predictor")
+        base = ("model", "roi_heads", "box_predictor")
         names = {"score_threshold": "test_score_thresh", "nms_iou": "test_nms_thresh"}
         names["model_max_detections"] = "test_topk_per_image"
     else:

@@ -10,6 +10,8 @@ from cvtune.backends.detectron2.lazy.keys import (
     backbone_norms,
     bottom_up,
     find_step,
+    freezing,
+    is_mmdet,
     is_regnet,
     norm_name,
     thresholds,
@@ -23,7 +25,9 @@ _FAMILIES = {"FCOS": "fcos", "RetinaNet": "retinanet"}
 def lazy_recipe(config: Config, images: int) -> dict[str, Any]:
     """Plan key -> official value, but for what depends on the spec; `images` of the official set have objects."""
     loader = config["dataloader"]["train"]
-    frozen = _get(config, (*bottom_up(config), "freeze_at")) or 0
+    path, stem = freezing(config)
+    frozen = _get(config, path)
+    frozen = stem - 1 if frozen is None else int(frozen)
     return {
         "data.batch_size": int(loader["total_batch_size"]),
         "data.keep_empty_images": not loader["dataset"].get("filter_empty", True),
@@ -31,7 +35,7 @@ def lazy_recipe(config: Config, images: int) -> dict[str, Any]:
         **_length(config, images),
         **_optimizer(config),
         **{field: value for field, (_, value) in thresholds(config).items()},
-        "model.frozen_stages": int(frozen) - 1 if frozen else None,
+        "model.frozen_stages": frozen - stem if frozen >= stem else None,
         "model.norm": _norm(config),
     }
 
@@ -44,7 +48,10 @@ def train_sets(config: Config) -> list[str]:
 
 def predicts_masks(config: Config) -> bool:
     """Whether the model segments."""
-    return "mask_head" in config["model"].get("roi_heads", {})
+    heads = (
+        config["model"]["detector"].get("roi_head", {}) if is_mmdet(config) else config["model"].get("roi_heads", {})
+    )
+    return "mask_head" in heads
 
 
 def family_name(config: Config) -> str:
@@ -56,6 +63,8 @@ def family_name(config: Config) -> str:
 def backbone_name(config: Config) -> str:
     """A name for reports: ResNet-50-FPN, RegNetX-FPN."""
     section = _get(config, bottom_up(config))
+    if is_mmdet(config):
+        return f"{section['type']}-{section['depth']}-FPN"
     neck = "FPN" if "bottom_up" in config["model"]["backbone"] else "C4"
     if is_regnet(config):
         return f"RegNet{'Y' if section.get('se_ratio') else 'X'}-{neck}"
@@ -125,4 +134,5 @@ def _optimizer(config: Config) -> dict[str, Any]:
 
 def _norm(config: Config) -> str:
     names = {"FrozenBN": "frozen", "BN": "batch", "SyncBN": "sync"}
-    return names.get(norm_name(_get(config, backbone_norms(config)[0])), "official")
+    places = backbone_norms(config)
+    return names.get(norm_name(_get(config, places[0])), "official") if places else "official"

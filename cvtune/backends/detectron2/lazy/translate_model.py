@@ -8,8 +8,8 @@ from typing import Any
 from cvtune.backends.detectron2.lazy.keys import (
     INPUT_PATHS,
     backbone_norms,
-    bottom_up,
     class_counts,
+    freezing,
     head_norms,
     norm_name,
     thresholds,
@@ -17,6 +17,7 @@ from cvtune.backends.detectron2.lazy.keys import (
 from cvtune.backends.detectron2.models import Model, change
 from cvtune.backends.detectron2.weights_names import WEIGHTS_PATHS
 from cvtune.backends.mmdet.edits import Edits
+from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
 __all__ = ["translate_model"]
@@ -26,13 +27,18 @@ _WEIGHTS = WEIGHTS_PATHS[1]
 
 
 def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str, Any]) -> None:
-    """Honour the spec's `model` and `eval` fields, the number of classes, and the device."""
+    """Honour the spec's `model` and `eval` fields, the number of classes, and the device.
+
+    Raises:
+        UnsupportedError: another norm for a model of MMDetection's.
+    """
     for path, value in model.changes:
         if path != _WEIGHTS:
             change(edits, path, value, "model.backbone")
     for count in class_counts(edits.config):
         edits.set(count, len(plan.class_map.names), "data.classes", "data")
-    edits.set(_WEIGHTS, weights["value"], "model.weights")
+    if edits.get(_WEIGHTS) is not None:  # MMDetection's models name them elsewhere
+        edits.set(_WEIGHTS, weights["value"], "model.weights")
     for name, value in weights["input"].items():
         for place in INPUT_PATHS[name]:
             if edits.get(place) is not None:
@@ -40,7 +46,8 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
     stages = plan["model.frozen_stages"]
     if stages != plan.recipe.values["model.frozen_stages"]:
         asked = "model.frozen_stages" if plan.reasons["model.frozen_stages"] == "spec" else "model.weights"
-        edits.set((*bottom_up(edits.config), "freeze_at"), 0 if stages is None else int(stages) + 1, asked)
+        where, stem = freezing(edits.config)
+        edits.set(where, stem - 1 if stages is None else stem + int(stages), asked)
     _norm(edits, plan)
     for field, (at, _) in thresholds(edits.config).items():
         if plan.reasons[field] == "spec":
@@ -53,6 +60,13 @@ def _norm(edits: Edits, plan: Plan) -> None:
     norm, reason = plan["model.norm"], plan.reasons["model.norm"]
     wanted = _NORMS.get(norm)
     backbone, heads = backbone_norms(edits.config), head_norms(edits.config)
+    if not backbone:
+        if reason == "spec" and norm != "official":
+            raise UnsupportedError(
+                f"model.norm: backend detectron2 cannot do {norm} with {plan['model.config']}, whose model is "
+                "MMDetection's; nearest: official, or backend mmdet"
+            )
+        return
     if wanted is not None and wanted != norm_name(edits.get(backbone[0])):
         asked = (
             "model.norm" if reason == "spec" else "data.batch_size" if "images a device" in reason else "model.weights"
