@@ -72,6 +72,17 @@ def test_torchvisions_resnet_gives_the_same_features_under_detectron2s_names(
         torch.testing.assert_close(model.backbone.bottom_up(image)["res5"], body(image))
 
 
+def test_torchvisions_resnet_fits_a_model_of_mmdetections(build: Callable[..., Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classifier = torchvision.models.resnet50(weights=None)
+    torch.save(classifier.state_dict(), tmp_path / "resnet50.pth")
+    model = build(model__zoo="Misc/mmdet_mask_rcnn_R_50_FPN_1x")
+    report = load_weights(model, a_path(tmp_path / "resnet50.pth"))
+    assert [name for name, _ in report.skipped] == ["fc.weight", "fc.bias"]
+    assert not [name for name in report.missing if "detector.backbone." in name]
+    assert torch.equal(model.detector.backbone.layer4[2].conv3.weight, classifier.layer4[2].conv3.weight)
+
+
 @pytest.mark.parametrize("kind", ["x", "y"])
 def test_pycls_regnets_are_loaded_whole(kind: str, build: Callable[..., Any], tmp_path: Path) -> None:
     torch.manual_seed(0)

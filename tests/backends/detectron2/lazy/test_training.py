@@ -80,6 +80,34 @@ def test_a_run_with_jitter_trains_scores_and_predicts_masks(masks_run: RunDir) -
     assert all(p["segmentation"]["size"] == [96, 96] for p in predictions)
 
 
+def test_a_model_of_mmdetections_trains_and_predicts_masks(
+    odd_shapes: Path, write_spec: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Detectron2's own example of one, with a crowd, an image without objects and RLE."""
+    monkeypatch.chdir(tmp_path)
+    thin = {"in_channels": 32}
+    heads = {
+        "bbox_roi_extractor": {"out_channels": 32},
+        "bbox_head": {**thin, "fc_out_channels": 64},
+        "mask_roi_extractor": {"out_channels": 32},
+        "mask_head": {**thin, "conv_out_channels": 32},
+    }
+    detector = {"neck": {"out_channels": 32}, "rpn_head": {**thin, "feat_channels": 32}, "roi_head": heads}
+    changes = {
+        "backend": "detectron2",
+        "model": {"zoo": "Misc/mmdet_mask_rcnn_R_50_FPN_1x", "weights": "none"},
+        "data__image_size": {"short": 64, "long": 64},
+        "train__epochs": 1,
+        "eval__score_threshold": 0.0,
+        "native": {"model": {"detector": detector}},
+    }
+    run = verbs.train(write_spec(odd_shapes, tmp_path / "wrapped.yaml", **changes))
+    predictions = read_json(run.predictions)
+    assert predictions
+    assert all(p["segmentation"]["size"] == [96, 96] for p in predictions)
+    assert set(read_json(run.metrics)) >= {"bbox", "segm"}
+
+
 def test_a_sample_is_what_detectron2s_mapper_makes(masks_run: RunDir) -> None:
     from detectron2.config import LazyConfig, instantiate
     from detectron2.data.datasets import load_coco_json

@@ -22,7 +22,9 @@ FCOS = "COCO-Detection/fcos_R_50_FPN_1x"
 REGNET = "COCO-InstanceSegmentation/mask_rcnn_regnetx_4gf_dds_fpn_1x"
 LSJ = "new_baselines/mask_rcnn_R_50_FPN_100ep_LSJ"
 LSJ_REGNET = "new_baselines/mask_rcnn_regnety_4gf_dds_FPN_400ep_LSJ"
+WRAPPED = "Misc/mmdet_mask_rcnn_R_50_FPN_1x"
 HEAD = ("model", "roi_heads")
+MMDET = ("model", "detector")
 RESIZE = ("dataloader", "train", "mapper", "augmentations", 0)
 TEST_RESIZE = ("dataloader", "test", "mapper", "augmentations", 0)
 SCHEDULER = ("lr_multiplier", "scheduler")
@@ -220,6 +222,14 @@ json.dump(found, open("{tmp_path}/found.json", "w"))
         ),
         (LSJ, {"eval__nms_iou": 0.6}, {(*HEAD, "box_predictor", "test_nms_thresh"): 0.6}, "eval.nms_iou"),
         (FCOS, {"eval__every_epochs": 2, "data__batch_size": 2}, {("train", "eval_period"): 200}, "eval.every_epochs"),
+        (
+            WRAPPED,
+            {},
+            {(*MMDET, "roi_head", head, "num_classes"): 3 for head in ("bbox_head", "mask_head")},
+            "data.classes",
+        ),
+        (WRAPPED, {"eval__nms_iou": 0.6}, {(*MMDET, "test_cfg", "rcnn", "nms", "iou_threshold"): 0.6}, "eval.nms_iou"),
+        (WRAPPED, {"model__frozen_stages": 2}, {(*MMDET, "backbone", "frozen_stages"): 2}, "model.frozen_stages"),
         (FCOS, {"train__seed": 5}, {("train", "seed"): 5}, "train.seed"),
         (
             FCOS,
@@ -303,6 +313,7 @@ def test_coco_is_the_published_checkpoint_where_there_is_one(plan_for: MakePlan)
         (LSJ, {"data__image_size": {"square": 320}}, ["cannot stretch", "fit: pad"]),
         (LSJ, {"train__precision": "fp16"}, ["on a CPU", "nearest: fp32"]),
         (LSJ, {"model__weights": "imagenet"}, ["does not start from ImageNet weights (but from nothing)"]),
+        (WRAPPED, {"model__norm": "batch"}, ["model.norm", "nearest: official, or backend mmdet"]),
         (FCOS, {"data__crowd": "ignore"}, ["data.crowd", "nearest: official"]),
     ],
 )
