@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
+from cvtune.backends.mmdet.edits import Edits, Path
 from cvtune.errors import SpecError, nearest
 
 __all__ = ["merge_native"]
@@ -16,45 +16,40 @@ _ELSEWHERE = {
     "dataloader.test.dataset.names": "data.val",
     "train.init_checkpoint": "model.weights",
     "train.device": "run.device",
-    "model.num_classes": "data.classes",
-    "model.roi_heads.num_classes": "data.classes",
 }
 # What Detectron2's tool reads beside the keys that its configs have.
-_KNOWN = {"train": ("seed", "cudnn_benchmark", "float32_precision")}
-Change = tuple[str, Any, Any]
+_KNOWN = {"train": ("seed", "cudnn_benchmark")}
 
 
-def merge_native(config: Mapping[str, Any], native: Mapping[str, Any]) -> tuple[dict[str, Any], list[Change]]:
-    """`config` with `native` merged into it, and (key, value before, value) of each change.
+def merge_native(edits: Edits, native: Mapping[str, Any]) -> None:
+    """Merge `native` into a LazyConfig, each change recorded.
 
-    A section is merged key by key, lists are replaced. Where a section describes a call (it has a `_target_`), a new
-    key is another argument of it: whether it takes one shows when the model is built.
+    A section is merged key by key, lists are replaced. Where a section describes a call (it has a `_target_`, or the
+    `type` of MMDetection's), a new key is another argument of it: whether it takes one shows when the model is built.
 
     Raises:
         SpecError: a section or a setting that there is none of (the nearest one is named), or one of another kind.
     """
-    merged = copy.deepcopy(dict(config))
-    changed: list[Change] = []
-    _put(merged, native, "", changed)
-    return merged, changed
+    _put(edits, native, ())
 
 
-def _put(section: dict[str, Any], native: Mapping[str, Any], path: str, changed: list[Change]) -> None:
+def _put(edits: Edits, native: Mapping[str, Any], path: Path) -> None:
+    section = edits.get(path) if path else edits.config
     for key, value in native.items():
-        full = f"{path}{key}"
-        if key not in section and "_target_" not in section and key not in _KNOWN.get(path.rstrip("."), ()):
+        full = ".".join(map(str, (*path, key)))
+        known = {*section, *_KNOWN.get(".".join(map(str, path)), ())}
+        if key not in known and not {"_target_", "type"} & known:
             raise SpecError(
                 f"native.{full}: the LazyConfig has no such key; allowed: {', '.join(section)}"
                 f"{nearest(str(key), section)}"
             )
-        if full in _ELSEWHERE:
-            raise SpecError(f"native.{full}: the spec has a field for it; set {_ELSEWHERE[full]} instead")
+        field = "data.classes" if key == "num_classes" and path[:1] == ("model",) else _ELSEWHERE.get(full)
+        if field:
+            raise SpecError(f"native.{full}: the spec has a field for it; set {field} instead")
         before = section.get(key)
         if isinstance(before, dict) and not (isinstance(value, Mapping) and "_target_" in value):
             if not isinstance(value, Mapping):
                 raise SpecError(f"native.{full}: got {value!r}; a mapping is needed, with keys of {', '.join(before)}")
-            _put(before, value, f"{full}.", changed)
-            continue
-        if key not in section or before != value or type(before) is not type(value):
-            section[key] = copy.deepcopy(value)
-            changed.append((full, before, value))
+            _put(edits, value, (*path, key))
+        else:
+            edits.set((*path, key), value, "native")

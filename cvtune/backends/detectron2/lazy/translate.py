@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cvtune.backends.base import NativeConfig, Override
+from cvtune.backends.base import NativeConfig
 from cvtune.backends.detectron2.lazy.native import merge_native
 from cvtune.backends.detectron2.lazy.text import config_text, delta_text
 from cvtune.backends.detectron2.lazy.translate_data import translate_data
@@ -33,8 +33,8 @@ def translate_lazy(
     translate_model(edits, plan, model, weights)
     translate_data(edits, plan)
     extras |= translate_schedule(edits, plan)
-    merged, changed = merge_native(edits.config, plan.get("native") or {})
-    overrides = (*edits.overrides, *(Override(key, was, value, "native", "spec") for key, was, value in changed))
+    merge_native(edits, plan.get("native") or {})
+    overrides, merged = edits.overrides, edits.config
     title = f"Detectron2 LazyConfig of `{plan['name']}`: {model.config} with {len(overrides)} overrides"
     return NativeConfig(
         "config.py", config_text(merged, title), overrides, extras, delta_text(model.config, official, merged)

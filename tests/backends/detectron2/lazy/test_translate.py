@@ -326,6 +326,18 @@ def test_what_a_lazy_config_cannot_do_is_refused_with_the_nearest(
     assert "\n" not in str(caught.value)
 
 
+def test_a_part_that_is_code_may_be_replaced_by_native(plan_for: MakePlan) -> None:
+    head = {"conv_norm": "GN"}
+    bottom_up = {"_target_": "detectron2.modeling.backbone.resnet.ResNet", "freeze_at": 0}
+    asked = {"model": {"roi_heads": {"box_head": head}, "backbone": {"bottom_up": bottom_up}}}
+    native = translate(plan_for(model__zoo=LSJ_REGNET, gpus=True, data__batch_size=64, native=asked))
+    recorded = {override.key: override for override in native.overrides}
+    json.dumps([vars(override) for override in native.overrides])
+    assert recorded["model.roi_heads.box_head.conv_norm"].official.startswith("lambda c: NaiveSync")
+    assert recorded["model.backbone.bottom_up"].official["block_class"] == "ResBottleneckBlock"
+    assert recorded["model.backbone.bottom_up"].value == bottom_up
+
+
 @pytest.mark.parametrize(
     ("native", "fragments"),
     [
