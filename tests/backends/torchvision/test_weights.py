@@ -206,6 +206,7 @@ def test_none_loads_nothing(model_of: Any) -> None:
         (["stem.conv1.weight", "res2.0.conv1.weight"], "Detectron2"),
         (["backbone.layer1.0.conv1.weight", "neck.lateral_convs.0.conv.weight"], "MMDetection"),
         (["backbone.stem.0.conv.weight", "bbox_head.rtm_cls.0.weight"], "MMDetection"),
+        (["stem.conv.weight", "s1.b1.f.a.weight", "s1.b1.f.a_bn.weight"], "pycls classifier"),
         (["conv_stem.weight", "blocks.0.0.conv_dw.weight"], "timm"),
         (["stem.0.weight", "stages.0.blocks.0.conv_dw.weight"], "timm"),
     ],
