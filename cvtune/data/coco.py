@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 Id = int | str
+# So many records are written at a time.
+BLOCK = 1000
+
 Polygon = NDArray[np.float64]
 
 
@@ -162,16 +166,19 @@ def _image_json(image: Image) -> dict[str, Any]:
 
 
 def _annotation_json(annotation: Annotation) -> dict[str, Any]:
+    x, y, w, h = map(float, annotation.bbox_xywh)
+    area = float(annotation.area)
     record: dict[str, Any] = {
         **annotation.extra,
         "id": annotation.id,
         "image_id": annotation.image_id,
         "category_id": annotation.category_id,
-        "bbox": [float(value) for value in annotation.bbox_xywh],
-        "area": float(annotation.area),
+        "bbox": [x, y, w, h],
+        "area": area,
         "iscrowd": int(annotation.iscrowd),
     }
-    finite = all(map(math.isfinite, (*record["bbox"], record["area"])))
+    # Only a sum of huge numbers can be infinite where no part of it is.
+    finite = math.isfinite(x + y + w + h + area) or all(map(math.isfinite, (x, y, w, h, area)))
     mask = annotation.segmentation
     if isinstance(mask, Rle):
         record["segmentation"] = {"size": list(mask.size_hw), "counts": mask.counts.decode("ascii")}
@@ -196,7 +203,9 @@ def _pieces(dataset: Dataset) -> Iterator[bytes]:
         yield encode(key) + b": " + encode(value) + b",\n"
     for n, (key, records) in enumerate(_lists(dataset)):
         yield (b",\n" if n else b"") + encode(key) + b": [\n"
-        for i, record in enumerate(records):
-            yield (b",\n" if i else b"") + encode(record)
+        left, first = iter(records), True
+        while block := list(itertools.islice(left, BLOCK)):
+            yield (b"" if first else b",\n") + b",\n".join(map(encode, block))
+            first = False
         yield b"\n]"
     yield b"\n}\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -37,7 +36,7 @@ class ImageFinder:
             name: a file name or relative path as an annotation says it, slashes of either kind.
             any_suffix: also try the stem with any image suffix.
         """
-        parts = [part for part in re.split(r"[\\/]+", name.strip()) if part not in {"", ".", ".."}]
+        parts = [part for part in name.strip().replace("\\", "/").split("/") if part not in {"", ".", ".."}]
         if not parts:
             return None
         for folder in self.folders:

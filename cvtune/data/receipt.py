@@ -198,6 +198,7 @@ class Receipt:
         self.counts: Counter[str] = Counter()  # code -> events, unlisted ones too
         self.worst: list[Event] = []  # the ten masks that changed most, the worst first
         self.files: list[Path] = []  # the annotation files that were read
+        self.hashes: dict[Path, tuple[str, int]] = {}  # (sha256, bytes) of those that were read whole
         self._images_dropped = 0
         self._classes_dropped: Counter[str | None] = Counter()
         self._kinds: dict[str, Kind] = {}
@@ -290,6 +291,7 @@ class Receipt:
             merged.count_out(receipt.images_out, receipt.classes_out)
             merged.events += receipt.events
             merged.files += receipt.files
+            merged.hashes |= receipt.hashes
             merged.worst = _least([*merged.worst, *receipt.worst])
             merged.counts.update(receipt.counts)
             merged._images_dropped += receipt._images_dropped

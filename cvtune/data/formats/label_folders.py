@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cvtune.data.formats.entries import size_of_image
 from cvtune.data.formats.file_sets import FileSet
+from cvtune.data.formats.listing import folders_in, names_in
 from cvtune.data.formats.texts import read_lines
 from cvtune.data.image_files import ImageFinder
 from cvtune.errors import DataError
@@ -40,14 +41,10 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool]) -> FileSet:
             if real in seen:
                 continue
             seen.add(real)
-            try:
-                entries = sorted(folder.iterdir())
-            except OSError:
-                continue
-            texts = [entry for entry in entries if entry.suffix.lower() == ".txt" and entry.is_file()]
+            texts = [folder.joinpath(*parts) for parts in names_in(folder, (".txt",))]
             if _mostly(texts, accept):
                 files += texts
-            below += [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            below += [folder / name for name in folders_in(folder) if not name.startswith(".")]
         level = below
     files.sort()
     tops = tuple(dict.fromkeys(file.relative_to(path).parts[0] for file in files if file.parent != path))

@@ -60,16 +60,16 @@ def detect(path: Path) -> str | None:
     if path.is_dir() and layout.annotations.name != "Annotations":
         # A stray XML among another format's files proves nothing.
         others = sum(1 for entry in path.iterdir() if entry.suffix.lower() in {".json", ".txt", ".csv"})
-        if others > len(layout.files):
+        if others > len(layout.names):
             return None
-    looked = layout.files[:: max(1, len(layout.files) // 8)]
+    looked = [layout.annotations.joinpath(*parts) for parts in layout.names[:: max(1, len(layout.names) // 8)]]
     try:
         voc = sum(is_voc(parse_xml(file)) for file in looked)
     except DataError:
         voc = 1 if layout.annotations.name == "Annotations" else 0
     if voc * 2 < len(looked) or not voc:
         return None
-    return f"{len(layout.files)} .xml files of <annotation> in {layout.annotations}"
+    return f"{len(layout.names)} .xml files of <annotation> in {layout.annotations}"
 
 
 def subsets(path: Path) -> tuple[str, ...]:
@@ -124,24 +124,17 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         of_image = judge(file, origin.value, scan.masks.of_key.get(file.key, ()), receipt)
         receipt.count_in(0, of_image.classes_in)
         matched.append(of_image)
-        for o in of_image.objects:
-            annotations.append(
-                Annotation(
-                    before[file.key] + o.place,
-                    image.id,
-                    category_ids[o.name],
-                    o.bbox_xywh,
-                    o.area,
-                    o.iscrowd,
-                    o.segmentation,
-                    {"name": o.name, **o.extra},
-                )
-            )
+        first = before[file.key]
+        annotations += [
+            Annotation(first + place, image.id, category_ids[name], bbox_xywh, area, iscrowd, segmentation, extra)
+            for place, name, bbox_xywh, area, iscrowd, segmentation, extra in of_image.objects
+        ]
     _report_masks(matched, scan.masks, layout, receipt)
     _report(chosen, found, layout, receipt)
     if source.subset is not None and layout.image_sets is not None:
         receipt.files.append(layout.image_sets / f"{source.subset}.txt")
     receipt.files += [file.path for file in chosen]
+    receipt.hashes.update({file.path: (file.sha256, file.length) for file in chosen})
     stems = {PurePosixPath(file.key).name for file in chosen}
     receipt.files += [path for path in scan.masks.files if path.stem in stems]
     receipt.count_in(len(chosen))
@@ -179,9 +172,13 @@ def _finder(layout: VocLayout, images: Path | None) -> ImageFinder:
 
 def _find_images(files: Sequence[VocFile], finder: ImageFinder) -> dict[str, tuple[Path | None, str, str]]:
     """Key -> (image file, its name below its folder or as the XML says, a remark where the XML names another)."""
-    stems = {PurePosixPath(file.key).name for file in files}
+    stems = {file.key.rpartition("/")[2] for file in files}
     found: dict[str, tuple[Path | None, str, str]] = {}
     for file in files:
+        usual = finder.find(file.file_name) if file.file_name.rpartition(".")[0] == file.key else None
+        if usual is not None and usual[0].name == file.file_name:  # it lies right in one of the folders
+            found[file.key] = (usual[0], file.file_name, "")
+            continue
         stem, folder = PurePosixPath(file.key).name, PurePosixPath(file.key).parent
         named = finder.find(file.file_name, any_suffix=True) if file.file_name else None
         if folder != PurePosixPath(".") and file.file_name and "/" not in file.file_name:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cvtune.data.coco import Segmentation
 from cvtune.data.formats.texts import number
@@ -30,8 +30,7 @@ class Origin:
     evidence: str
 
 
-@dataclass(frozen=True, slots=True)
-class VocAnnotation:
+class VocAnnotation(NamedTuple):
     """One object that is kept. `place` is its 1-based one in the XML; masks without an object come behind."""
 
     place: int
@@ -60,7 +59,14 @@ def judge(file: VocFile, origin: int, masks: Sequence[InstanceMask], receipt: Re
     A mask of SegmentationObject goes to the object that it fits; one that fits none is an object of its own where its
     class is known, as exports hold objects that were drawn as masks only there.
     """
-    judged = Judged(classes_in=Counter(o.name or None for o in file.objects))
+    judged = Judged(classes_in=Counter([o.name or None for o in file.objects]))
+    if not masks and all(o.corners is not None and o.name for o in file.objects):
+        for o in file.objects:
+            if (found := _box(o, file, origin, receipt)) is not None:
+                judged.objects.append(
+                    VocAnnotation(o.index, o.name, found, found[2] * found[3], _is_crowd(o), None, o.extra)
+                )
+        return judged
     boxes: dict[int, tuple[Corners, Segmentation | None]] = {}
     for o in file.objects:
         rotated = _rotated(o, file, receipt) if o.coordinates is None and o.rotated is not None else None
@@ -126,17 +132,6 @@ def _rotated(o: VocObject, file: VocFile, receipt: Receipt) -> tuple[Corners, Se
     return box, (polygon,)
 
 
-def _corners(o: VocObject) -> Corners | None:
-    """The four numbers as they stand, or None where one is no finite number."""
-    if o.coordinates is None:
-        return None
-    try:
-        x0, y0, x1, y1 = map(float, o.coordinates)
-    except ValueError:
-        return None
-    return (x0, y0, x1, y1) if math.isfinite(x0 + y0 + x1 + y1) else None
-
-
 def find_origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> Origin:
     """Decide where pixels start, over all files."""
     if given != "auto":
@@ -144,7 +139,7 @@ def find_origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> Origi
     touching, boxes, first = 0, 0, ""
     for file in files:
         for o in file.objects:
-            corners = _corners(o)
+            corners = o.corners
             if corners is None or corners[2] <= corners[0] or corners[3] <= corners[1]:
                 continue
             boxes += 1
@@ -165,6 +160,15 @@ def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners 
 
     As Detectron2's loader reads VOC: x0 = xmin - 1, x1 = xmax.
     """
+    if o.name and o.corners is not None:
+        x0, y0, x1, y1 = o.corners
+        if origin <= x0 < x1 <= file.width and origin <= y0 < y1 <= file.height:
+            x0, y0 = x0 - origin, y0 - origin
+            return x0, y0, x1 - x0, y1 - y0
+    return _odd_box(o, file, origin, receipt)
+
+
+def _odd_box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners | None:
     where, name = f"{file.label} object {o.index}", o.name or None
     if name is None:
         receipt.drop("class-missing", where, f"box {o.coordinates}")
@@ -175,11 +179,10 @@ def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners 
     said = ", ".join(
         f"{k}={v or 'missing'}" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), o.coordinates, strict=True)
     )
-    corners = _corners(o)
-    if corners is None:
+    if o.corners is None:
         receipt.drop("box-not-numeric", where, said, name)
         return None
-    x0, y0, x1, y1 = corners
+    x0, y0, x1, y1 = o.corners
     if x1 < x0 or y1 < y0:
         receipt.drop("box-inverted", where, said, name)
         return None
@@ -200,4 +203,5 @@ def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners 
 
 def _is_crowd(o: VocObject) -> bool:
     """COCO's iscrowd, as `write` keeps it among the attributes."""
-    return str(o.extra.get("attributes", {}).get("iscrowd", "")).lower() in {"1", "true"}
+    attributes = o.extra.get("attributes")
+    return attributes is not None and str(attributes.get("iscrowd", "")).lower() in {"1", "true"}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from cvtune.data.formats.listing import names_in
+from cvtune.data.formats.voc_pattern import ROW, split_objects
 from cvtune.errors import DataError, nearest
 from cvtune.meter import tick
 
@@ -26,29 +31,35 @@ ROTATED = ("cx", "cy", "w", "h", "angle")
 KNOWN_TAGS = frozenset(
     {"name", "bndbox", "robndbox", "pose", "truncated", "difficult", "occluded", "occlusion", "attributes"}
 )
+FLAGS = ("pose", "truncated", "difficult", "occluded", "occlusion")
+WHOLE = {"0": 0, "1": 1}
 # Nothing of the object: bookkeeping of labelling tools.
 IGNORED_TAGS = frozenset({"deleted", "verified", "date", "id", "part", "type"})
 
 
-@dataclass(frozen=True, slots=True)
-class VocObject:
-    """One <object>: its 1-based place in the file, and its texts. `coordinates` is None without a <bndbox>.
+class VocObject(NamedTuple):
+    """One <object>: its 1-based place in the file, its name, and what else it says, with its name, in `extra`.
 
-    `rotated` are the centre, width, height and angle of roLabelImg's <robndbox>, or None.
+    `coordinates` are the texts of its <bndbox>, None without one; `corners` the same as numbers, None where one is no
+    finite number. `rotated` are the centre, width, height and angle of roLabelImg's <robndbox>, or None.
     """
 
     index: int
     name: str
     coordinates: tuple[str, str, str, str] | None
+    corners: tuple[float, float, float, float] | None
     extra: dict[str, Any]
-    parts: int
-    unknown: tuple[str, ...]
+    parts: int = 0
+    unknown: tuple[str, ...] = ()
     rotated: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VocFile:
-    """One XML file. `label` is its path below the set's root, `key` what ImageSets call it; size 0 where missing."""
+    """One XML file. `label` is its path below the set's root, `key` what ImageSets call it; size 0 where missing.
+
+    `sha256` and `length` are of its content.
+    """
 
     path: Path
     label: str
@@ -57,17 +68,27 @@ class VocFile:
     width: int
     height: int
     objects: tuple[VocObject, ...]
+    sha256: str
+    length: int
     extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class VocLayout:
-    """Where things are: `root` for labels in messages, the folder of XML files, the lists, the XML files in order."""
+    """Where things are: `root` for labels in messages, the folder of XML files, the lists.
+
+    `names` are the XML files in order, each as the folders below `annotations` and its name.
+    """
 
     root: Path
     annotations: Path
     image_sets: Path | None
-    files: tuple[Path, ...]
+    names: tuple[tuple[str, ...], ...]
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """The XML files, in order."""
+        return tuple(self.annotations.joinpath(*parts) for parts in self.names)
 
     def subsets(self) -> tuple[str, ...]:
         """The lists of images, by name; those of one class (with a flag on each line) are left out."""
@@ -83,7 +104,7 @@ def find_layout(path: Path) -> VocLayout:
         DataError: there is no XML file, or several sets lie side by side.
     """
     if path.is_file():
-        return VocLayout(path.parent, path.parent, None, (path,))
+        return VocLayout(path.parent, path.parent, None, ((path.name,),))
     root = path
     if not (path / "Annotations").is_dir() and not any(path.glob("*.xml")):
         inner = sorted(folder.parent for folder in path.glob("*/Annotations") if folder.is_dir())
@@ -98,13 +119,12 @@ def find_layout(path: Path) -> VocLayout:
         if root.name == "Annotations":
             root = root.parent
     # Exports put the XML of images in subfolders into subfolders; a flat folder's subfolders are other things.
-    found = annotations.rglob("*.xml") if annotations.name == "Annotations" else annotations.glob("*.xml")
-    files = tuple(sorted(found))
-    if not files:
+    names = tuple(names_in(annotations, (".xml",), deep=annotations.name == "Annotations"))
+    if not names:
         raise DataError(f"{path}: no .xml file in {annotations}; give the folder of the VOC annotations")
     sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", "DET", "CLS-LOC", ".")]
-    image_sets = next((folder for folder in sets if any(folder.glob("*.txt"))), None)
-    return VocLayout(root, annotations, image_sets, files)
+    image_sets = next((folder for folder in sets if names_in(folder, (".txt",))), None)
+    return VocLayout(root, annotations, image_sets, names)
 
 
 def subset_ids(layout: VocLayout, name: str) -> list[str]:
@@ -132,9 +152,20 @@ def parse_xml(path: Path) -> Element:
     Raises:
         DataError: it is not well-formed, or declares entities.
     """
+    return _parsed(_content(path), path)
+
+
+def _content(path: Path) -> bytes:
     tick()
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parsed(content: bytes, path: Path) -> Element:
+    try:
         # Entities are declared in a document type alone. Without one, expat in C does, three times as fast; zeros are
         # UTF-16, whose letters are not those bytes.
         plain = not any(mark in content for mark in (b"<!DOCTYPE", b"<!ENTITY", b"\0"))
@@ -143,8 +174,6 @@ def parse_xml(path: Path) -> Element:
         raise DataError(f"{path}: declares XML entities, which are not expanded, for safety; remove them") from None
     except (SyntaxError, ValueError, LookupError) as error:  # both parsers' ParseErrors are SyntaxErrors
         raise DataError(f"{path}: not valid XML: {error}; mend or remove the file") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     return root
 
 
@@ -166,54 +195,103 @@ def read_voc_file(path: Path, layout: VocLayout) -> VocFile | str:
     Raises:
         DataError: it is not well-formed XML.
     """
-    root = parse_xml(path)
-    label = path.relative_to(layout.root).as_posix()
-    if not is_voc(root):
+    content = _content(path)
+    quick = _quick(content)
+    root = _parsed(content, path) if quick is None else quick[0]
+    if quick is None and not is_voc(root):
         return str(root.tag)
-    extra: dict[str, Any] = {}
-    for key in ("folder", "segmented"):
-        if text := _text(root, key):
-            extra[key] = text
+    objects = [_object(o, i) for i, o in enumerate(root.iterfind("object"), start=1)] if quick is None else quick[1]
+    said = {child.tag: (child.text or "").strip() for child in reversed(root)}  # of several the first
+    extra: dict[str, Any] = {key: said[key] for key in ("folder", "segmented") if said.get(key)}
     if database := _text(root, "source/database"):
         extra["database"] = database
     width, height = _whole(_text(root, "size/width")), _whole(_text(root, "size/height"))
     if width * height > LARGEST:
         width = height = 0
+    above = path.parts
     return VocFile(
         path,
-        label,
-        path.relative_to(layout.annotations).with_suffix("").as_posix(),
-        _text(root, "filename"),
+        "/".join(above[len(layout.root.parts) :]),
+        "/".join((*above[len(layout.annotations.parts) : -1], path.stem)),
+        said.get("filename", ""),
         width,
         height,
-        tuple(_object(element, i) for i, element in enumerate(root.findall("object"), start=1)),
+        tuple(objects),
+        hashlib.sha256(content).hexdigest(),
+        len(content),
         extra,
     )
+
+
+def _quick(content: bytes) -> tuple[Element, list[VocObject]] | None:
+    """The root, and the objects where all are as most tools write them; None where they must be parsed."""
+    found = split_objects(content)
+    if found is None:
+        return None
+    rest, (names, *flags, xmin, ymin, xmax, ymax) = found
+    try:
+        root = ElementTree.fromstring(rest)
+        corners = zip(*(map(float, side) for side in (xmin, ymin, xmax, ymax)), strict=True)
+        numbers: list[Any] = list(corners)
+    except (SyntaxError, ValueError, LookupError):
+        return None
+    objects = root.findall("object")
+    if root.tag != "annotation" or root.find("imagesize") is not None or not objects or len(objects) != len(names):
+        return None
+    if any(map(len, objects)) or rest.count("<object") != len(names):
+        return None
+    texts: Any = zip(xmin, ymin, xmax, ymax, strict=True)
+    extras = map(_extra, names, *flags)
+    return root, [
+        VocObject(index, extra["name"], said, box, extra)
+        for index, (said, box, extra) in enumerate(zip(texts, numbers, extras, strict=True), start=1)
+    ]
+
+
+@lru_cache(maxsize=4096)
+def _extra(name: str, *flags: str | None) -> dict[str, Any]:
+    """Name and flags of an object; the same dictionary for all objects that say the same."""
+    extra: dict[str, Any] = {"name": name.strip()}
+    for key, value in zip(ROW[1:-4], flags, strict=True):
+        if value and (value := value.strip()):
+            extra[key] = WHOLE.get(value, value)
+    return extra
 
 
 def _object(element: Element, index: int) -> VocObject:
-    extra: dict[str, Any] = {}
-    for key in ("pose", "truncated", "difficult", "occluded", "occlusion"):
-        if text := _text(element, key):
-            extra[key] = int(text) if text in {"0", "1"} else text
-    attributes = {
-        _text(attribute, "name"): _text(attribute, "value") for attribute in element.findall("attributes/attribute")
-    }
-    if attributes:
-        extra["attributes"] = attributes
-    box = element.find("bndbox")
-    x0, y0, x1, y1 = ("", "", "", "") if box is None else (_text(box, key) for key in COORDINATES)
-    rotated = element.find("robndbox")
-    unknown = {child.tag for child in element} - KNOWN_TAGS - IGNORED_TAGS
-    return VocObject(
-        index,
-        _text(element, "name"),
-        None if box is None else (x0, y0, x1, y1),
-        extra,
-        len(element.findall("part")),
-        tuple(sorted(unknown)),
-        None if rotated is None else tuple(_text(rotated, key) for key in ROTATED),
-    )
+    children: dict[str, Element] = {}  # the first of each tag, by one walk: a search for each takes three times that
+    parts = 0
+    for child in element:
+        parts += child.tag == "part"
+        children.setdefault(child.tag, child)
+    name = (children["name"].text or "").strip() if "name" in children else ""
+    extra: dict[str, Any] = {"name": name}
+    for key in FLAGS:
+        if key in children and (text := (children[key].text or "").strip()):
+            extra[key] = WHOLE.get(text, text)
+    if "attributes" in children:
+        listed = element.iterfind("attributes/attribute")
+        if attributes := {_text(attribute, "name"): _text(attribute, "value") for attribute in listed}:
+            extra["attributes"] = attributes
+    coordinates = corners = rotated = None
+    if "bndbox" in children:
+        said = {side.tag: side.text or "" for side in reversed(children["bndbox"])}  # of several the first
+        x0, y0, x1, y1 = (said.get(key, "").strip() for key in COORDINATES)
+        coordinates = (x0, y0, x1, y1)
+        corners = _numbers(coordinates)
+    if "robndbox" in children:
+        rotated = tuple(_text(children["robndbox"], key) for key in ROTATED)
+    unknown = tuple(sorted(children.keys() - KNOWN_TAGS - IGNORED_TAGS))
+    return VocObject(index, name, coordinates, corners, extra, parts, unknown, rotated)
+
+
+def _numbers(texts: tuple[str, str, str, str]) -> tuple[float, float, float, float] | None:
+    """Four finite numbers, or None."""
+    try:
+        x0, y0, x1, y1 = map(float, texts)
+    except ValueError:
+        return None
+    return (x0, y0, x1, y1) if math.isfinite(x0 + y0 + x1 + y1) else None
 
 
 def _text(element: Element, tag: str) -> str:
