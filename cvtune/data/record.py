@@ -64,9 +64,9 @@ def keep_sources(sources: Sequence[Path], target: Path, same_format: bool) -> No
     real = target.resolve()
     # A format of many files is written over files of its own names, VOC below one folder alone.
     folder = real if same_format else real / "Annotations"
-    parents = {source.parent for source in sources}  # many files lie in few folders
-    within = any(parent.resolve().is_relative_to(folder) for parent in parents)
-    if within or any(source.name == target.name and source.resolve() == real for source in sources):
+    parents = {source.parts[:-1] for source in sources}  # many files lie in few folders
+    within = any(Path(*parent).resolve().is_relative_to(folder) for parent in parents)
+    if within or any(source.resolve() == real for source in sources if source.parts[-1:] == (target.name,)):
         raise DataError(f"{target}: the output would replace the source; choose another folder with `-o`")
 
 

@@ -1,4 +1,4 @@
-"""What lies in a folder, from its listing alone: a folder of a hundred thousand files is listed, not opened file by file."""
+"""What lies in a folder, by its listing alone: of a hundred thousand files none is opened."""
 
 from __future__ import annotations
 

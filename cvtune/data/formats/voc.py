@@ -13,24 +13,21 @@ from pathlib import Path, PurePosixPath
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.voc_masks import Masks, find_masks
-from cvtune.data.formats.voc_objects import Judged, find_origin, judge
-from cvtune.data.formats.voc_write import write
+from cvtune.data.formats.voc_objects import Judged, Masks, Numbers, find_origin, judge
 from cvtune.data.formats.voc_xml import (
     VocFile,
     VocLayout,
     find_layout,
     is_voc,
     parse_xml,
-    read_voc_file,
+    read_voc_files,
     subset_ids,
 )
 from cvtune.data.image_files import ImageFinder
-from cvtune.data.images import image_header
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
-__all__ = ["detect", "read", "subsets", "write"]
+__all__ = ["detect", "image_names", "read", "subsets", "write"]
 
 
 @dataclass(frozen=True)
@@ -87,10 +84,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     Raises:
         DataError: no XML, malformed XML, an unknown subset, or an image size that neither XML nor image gives.
     """
-    key = ("voc", source.path, source.images)
-    if key not in source.shared:
-        source.shared[key] = _scan(source.path, source.images)
-    scan: _Scan = source.shared[key]
+    scan = _scanned(source)
     every, found, layout = scan.files, scan.found, scan.layout
     for label, tag in scan.skipped:
         receipt.note("file-skipped", label, f"its root <{tag}> is not a VOC annotation")
@@ -110,7 +104,9 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         before[file.key] = total
         total += len(file.objects) + len(scan.masks.of_key.get(file.key, ()))
 
-    images, annotations, matched = [], [], []
+    images: list[Image] = []
+    annotations: list[Annotation] = []
+    matched: list[Judged] = []
     for file in chosen:
         path, name, remark = found[file.key]
         if remark:
@@ -121,14 +117,17 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         if path is None:
             receipt.note("image-missing", file.label, f"{name} was not found")
         images.append(image)
-        of_image = judge(file, origin.value, scan.masks.of_key.get(file.key, ()), receipt)
-        receipt.count_in(0, of_image.classes_in)
+        of_image = judge(
+            file,
+            origin.value,
+            scan.masks.of_key.get(file.key, ()),
+            Numbers(before[file.key], number[file.key], category_ids),
+            receipt,
+        )
         matched.append(of_image)
-        first = before[file.key]
-        annotations += [
-            Annotation(first + place, image.id, category_ids[name], bbox_xywh, area, iscrowd, segmentation, extra)
-            for place, name, bbox_xywh, area, iscrowd, segmentation, extra in of_image.objects
-        ]
+        annotations += of_image.annotations
+    receipt.count_in(0, Counter([o.name or None for file in chosen for o in file.objects]))
+    receipt.count_in(0, Counter([name for of_image in matched for name in of_image.more_classes]))
     _report_masks(matched, scan.masks, layout, receipt)
     _report(chosen, found, layout, receipt)
     if source.subset is not None and layout.image_sets is not None:
@@ -142,9 +141,30 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     return Dataset(tuple(images), tuple(annotations), categories)
 
 
+def image_names(source: ReadSource) -> dict[int, str]:
+    """Image id -> file name of all images of a folder, whatever its subsets."""
+    scan = _scanned(source)
+    return {number: scan.found[file.key][1] for number, file in enumerate(scan.files, start=1)}
+
+
+def _scanned(source: ReadSource) -> _Scan:
+    key = ("voc", source.path, source.images)
+    if key not in source.shared:
+        source.shared[key] = _scan(source.path, source.images)
+    scan: _Scan = source.shared[key]
+    return scan
+
+
+def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
+    """Write VOC XML; see `cvtune.data.formats.voc_write.write`."""
+    from cvtune.data.formats import voc_write
+
+    return voc_write.write(dataset, path, receipt)
+
+
 def _scan(path: Path, images: Path | None) -> _Scan:
     layout = find_layout(path)
-    read = [(file, read_voc_file(file, layout)) for file in layout.files]
+    read = list(zip(layout.files, read_voc_files(layout), strict=True))
     files = [file for _, file in read if isinstance(file, VocFile)]
     if not files:
         raise DataError(f"{path}: none of its {len(read)} .xml files is a VOC annotation")
@@ -156,8 +176,16 @@ def _scan(path: Path, images: Path | None) -> _Scan:
         found,
         tuple((str(file.relative_to(layout.root)), tag) for file, tag in read if isinstance(tag, str)),
         frozenset(file.key for file in files if not (file.width and file.height)),
-        find_masks(layout, sized),
+        _masks(layout, sized),
     )
+
+
+def _masks(layout: VocLayout, files: Sequence[VocFile]) -> Masks:
+    if not (layout.root / "SegmentationObject").is_dir():
+        return Masks({})
+    from cvtune.data.formats.voc_masks import find_masks
+
+    return find_masks(layout, files)
 
 
 def _finder(layout: VocLayout, images: Path | None) -> ImageFinder:
@@ -220,6 +248,8 @@ def _with_size(file: VocFile, path: Path | None) -> VocFile:
             "give the folder of the images with `images`"
         )
     # Tools that leave the size out draw on the image as it is displayed.
+    from cvtune.data.images import image_header
+
     width, height = image_header(path).turned_size_wh
     return replace(file, width=width, height=height)
 
@@ -246,13 +276,14 @@ def _report(
     files: Sequence[VocFile], found: Mapping[str, tuple[Path | None, str, str]], layout: VocLayout, receipt: Receipt
 ) -> None:
     """Note what is kept as something else, or not read."""
-    difficult = sum(o.extra.get("difficult") == 1 for file in files for o in file.objects)
+    difficult = sum([o.extra.get("difficult") == 1 for file in files for o in file.objects])
     if difficult:
         receipt.note("difficult-kept", str(layout.annotations), f"{difficult:,} objects")
-    parts = sum(o.parts for file in files for o in file.objects)
+    odd = [o for file in files for o in file.objects if o.parts or o.unknown]
+    parts = sum(o.parts for o in odd)
     if parts:
         receipt.note("parts-lost", str(layout.annotations), f"{parts:,} <part>")
-    unknown = Counter(tag for file in files for o in file.objects for tag in o.unknown)
+    unknown = Counter(tag for o in odd for tag in o.unknown)
     for tag, n in unknown.items():
         code = "mask-not-read" if tag in {"polygon", "mask", "segmentation", "segm"} else "attributes-lost"
         receipt.note(code, str(layout.annotations), f"<{tag}> of {n:,} objects")

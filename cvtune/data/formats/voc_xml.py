@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -18,10 +20,11 @@ from defusedxml.ElementTree import fromstring
 
 from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.voc_pattern import ROW, split_objects
+from cvtune.data.helpers import spread
 from cvtune.errors import DataError, nearest
 from cvtune.meter import tick
 
-__all__ = ["VocFile", "VocLayout", "VocObject", "find_layout", "is_voc", "parse_xml", "read_voc_file", "subset_ids"]
+__all__ = ["VocFile", "VocLayout", "VocObject", "find_layout", "is_voc", "parse_xml", "read_voc_files", "subset_ids"]
 
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
 # More pixels than any image has are a mistake: the size is read from the image then.
@@ -44,7 +47,7 @@ class VocObject(NamedTuple):
     finite number. `rotated` are the centre, width, height and angle of roLabelImg's <robndbox>, or None.
     """
 
-    index: int
+    place: int
     name: str
     coordinates: tuple[str, str, str, str] | None
     corners: tuple[float, float, float, float] | None
@@ -64,10 +67,10 @@ class VocFile:
     path: Path
     label: str
     key: str
+    objects: tuple[VocObject, ...]
     file_name: str
     width: int
     height: int
-    objects: tuple[VocObject, ...]
     sha256: str
     length: int
     extra: dict[str, Any] = field(default_factory=dict)
@@ -119,12 +122,12 @@ def find_layout(path: Path) -> VocLayout:
         if root.name == "Annotations":
             root = root.parent
     # Exports put the XML of images in subfolders into subfolders; a flat folder's subfolders are other things.
-    names = tuple(names_in(annotations, (".xml",), deep=annotations.name == "Annotations"))
-    if not names:
+    xml = tuple(names_in(annotations, (".xml",), deep=annotations.name == "Annotations"))
+    if not xml:
         raise DataError(f"{path}: no .xml file in {annotations}; give the folder of the VOC annotations")
     sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", "DET", "CLS-LOC", ".")]
     image_sets = next((folder for folder in sets if names_in(folder, (".txt",))), None)
-    return VocLayout(root, annotations, image_sets, names)
+    return VocLayout(root, annotations, image_sets, xml)
 
 
 def subset_ids(layout: VocLayout, name: str) -> list[str]:
@@ -152,11 +155,11 @@ def parse_xml(path: Path) -> Element:
     Raises:
         DataError: it is not well-formed, or declares entities.
     """
+    tick()
     return _parsed(_content(path), path)
 
 
 def _content(path: Path) -> bytes:
-    tick()
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -189,41 +192,51 @@ def is_voc(root: Element) -> bool:
     return root.find("size") is not None or root.find("filename") is not None
 
 
-def read_voc_file(path: Path, layout: VocLayout) -> VocFile | str:
-    """Read one file; the root's tag where it is no VOC file.
+def read_voc_files(layout: VocLayout) -> list[VocFile | str]:
+    """Every file of a layout, in order; the root's tag of one that is no VOC file.
 
     Raises:
-        DataError: it is not well-formed XML.
+        DataError: a file is not well-formed XML.
     """
+    found: list[VocFile | str] = []
+    above = len(layout.root.parts)
+    for path, parts, fields in zip(layout.files, layout.names, spread(_fields, layout.files), strict=True):
+        if isinstance(fields, str):
+            found.append(fields)
+            continue
+        rows, *rest = fields
+        # A call of VocObject for each would take four times as long.
+        objects = tuple(map(tuple.__new__, repeat(VocObject), rows))
+        key = "/".join((*parts[:-1], os.path.splitext(parts[-1])[0]))
+        found.append(VocFile(path, "/".join(path.parts[above:]), key, objects, *rest))
+    return found
+
+
+def _fields(path: Path) -> Any:
+    """The fields of a VocFile from `objects` on, those as plain tuples; the root's tag of a file of another kind."""
     content = _content(path)
     quick = _quick(content)
     root = _parsed(content, path) if quick is None else quick[0]
     if quick is None and not is_voc(root):
         return str(root.tag)
-    objects = [_object(o, i) for i, o in enumerate(root.iterfind("object"), start=1)] if quick is None else quick[1]
-    said = {child.tag: (child.text or "").strip() for child in reversed(root)}  # of several the first
-    extra: dict[str, Any] = {key: said[key] for key in ("folder", "segmented") if said.get(key)}
-    if database := _text(root, "source/database"):
+    rows = [_object(o, i) for i, o in enumerate(root.iterfind("object"), start=1)] if quick is None else quick[1]
+    said = {child.tag: child for child in reversed(root)}  # of several the first
+    extra: dict[str, Any] = {}
+    for key in ("folder", "segmented"):
+        if key in said and (text := (said[key].text or "").strip()):
+            extra[key] = text
+    if "source" in said and (database := _text(said["source"], "database")):
         extra["database"] = database
-    width, height = _whole(_text(root, "size/width")), _whole(_text(root, "size/height"))
+    width = height = 0
+    if "size" in said:
+        width, height = (_whole(_text(said["size"], side)) for side in ("width", "height"))
     if width * height > LARGEST:
         width = height = 0
-    above = path.parts
-    return VocFile(
-        path,
-        "/".join(above[len(layout.root.parts) :]),
-        "/".join((*above[len(layout.annotations.parts) : -1], path.stem)),
-        said.get("filename", ""),
-        width,
-        height,
-        tuple(objects),
-        hashlib.sha256(content).hexdigest(),
-        len(content),
-        extra,
-    )
+    name = (said["filename"].text or "").strip() if "filename" in said else ""
+    return rows, name, width, height, hashlib.sha256(content).hexdigest(), len(content), extra
 
 
-def _quick(content: bytes) -> tuple[Element, list[VocObject]] | None:
+def _quick(content: bytes) -> tuple[Element, list[tuple[Any, ...]]] | None:
     """The root, and the objects where all are as most tools write them; None where they must be parsed."""
     found = split_objects(content)
     if found is None:
@@ -240,12 +253,10 @@ def _quick(content: bytes) -> tuple[Element, list[VocObject]] | None:
         return None
     if any(map(len, objects)) or rest.count("<object") != len(names):
         return None
-    texts: Any = zip(xmin, ymin, xmax, ymax, strict=True)
-    extras = map(_extra, names, *flags)
-    return root, [
-        VocObject(index, extra["name"], said, box, extra)
-        for index, (said, box, extra) in enumerate(zip(texts, numbers, extras, strict=True), start=1)
-    ]
+    extras = list(map(_extra, names, *flags))
+    stripped = [extra["name"] for extra in extras]
+    texts = zip(xmin, ymin, xmax, ymax, strict=True)
+    return root, list(zip(count(1), stripped, texts, numbers, extras, repeat(0), repeat(()), repeat(None)))
 
 
 @lru_cache(maxsize=4096)
@@ -258,7 +269,7 @@ def _extra(name: str, *flags: str | None) -> dict[str, Any]:
     return extra
 
 
-def _object(element: Element, index: int) -> VocObject:
+def _object(element: Element, index: int) -> tuple[Any, ...]:
     children: dict[str, Element] = {}  # the first of each tag, by one walk: a search for each takes three times that
     parts = 0
     for child in element:
@@ -282,7 +293,7 @@ def _object(element: Element, index: int) -> VocObject:
     if "robndbox" in children:
         rotated = tuple(_text(children["robndbox"], key) for key in ROTATED)
     unknown = tuple(sorted(children.keys() - KNOWN_TAGS - IGNORED_TAGS))
-    return VocObject(index, name, coordinates, corners, extra, parts, unknown, rotated)
+    return index, name, coordinates, corners, extra, parts, unknown, rotated
 
 
 def _numbers(texts: tuple[str, str, str, str]) -> tuple[float, float, float, float] | None:
