@@ -86,10 +86,10 @@ def judge(file: VocFile, origin: int, masks: Sequence[InstanceMask], numbers: Nu
 
     boxes: dict[int, tuple[Corners, Segmentation | None]] = {}
     for o in file.objects:
-        rotated = _rotated(o, file, receipt) if o.coordinates is None and o.rotated is not None else None
+        rotated = _rotated(o, file, receipt) if not _has_box(o) and o.rotated is not None else None
         if rotated is not None:
             boxes[o.place] = rotated
-        elif o.coordinates is not None or o.rotated is None:
+        elif _has_box(o) or o.rotated is None:
             box = _box(o, file, origin, receipt)
             if box is not None:
                 boxes[o.place] = (box, None)
@@ -214,15 +214,14 @@ def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners 
     As Detectron2's loader reads VOC: x0 = xmin - 1, x1 = xmax.
     """
     where, name = f"{file.label} object {o.place}", o.name or None
+    if not _has_box(o):
+        receipt.drop("class-missing" if name is None else "box-missing", where, "no <bndbox>", name)
+        return None
+    texts = o.coordinates or [f"{corner:.12g}" for corner in o.corners or ()]
+    said = ", ".join(f"{k}={v or 'missing'}" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), texts, strict=True))
     if name is None:
-        receipt.drop("class-missing", where, f"box {o.coordinates}")
+        receipt.drop("class-missing", where, f"box {said}")
         return None
-    if o.coordinates is None:
-        receipt.drop("box-missing", where, "no <bndbox>", name)
-        return None
-    said = ", ".join(
-        f"{k}={v or 'missing'}" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), o.coordinates, strict=True)
-    )
     if o.corners is None:
         receipt.drop("box-not-numeric", where, said, name)
         return None
@@ -243,6 +242,11 @@ def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners 
     if (left, top, right, bottom) != (x0, y0, x1, y1):
         receipt.repair("box-clipped", where, f"{said} in an image of {file.width}x{file.height}", name)
     return left, top, right - left, bottom - top
+
+
+def _has_box(o: VocObject) -> bool:
+    """Whether it has a <bndbox>, whatever that holds."""
+    return o.corners is not None or o.coordinates is not None
 
 
 def _is_crowd(o: VocObject) -> bool:

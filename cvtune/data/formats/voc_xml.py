@@ -43,8 +43,8 @@ IGNORED_TAGS = frozenset({"deleted", "verified", "date", "id", "part", "type"})
 class VocObject(NamedTuple):
     """One <object>: its 1-based place in the file, its name, and what else it says, with its name, in `extra`.
 
-    `coordinates` are the texts of its <bndbox>, None without one; `corners` the same as numbers, None where one is no
-    finite number. `rotated` are the centre, width, height and angle of roLabelImg's <robndbox>, or None.
+    `corners` are those of its <bndbox>, None without one, or where one is no finite number; `coordinates` are the texts
+    of a <bndbox>, or None where they say no more than `corners` do. `rotated` are the centre, width, height and angle of roLabelImg's <robndbox>, or None.
     """
 
     place: int
@@ -255,8 +255,7 @@ def _quick(content: bytes) -> tuple[Element, list[tuple[Any, ...]]] | None:
         return None
     extras = list(map(_extra, names, *flags))
     stripped = [extra["name"] for extra in extras]
-    texts = zip(xmin, ymin, xmax, ymax, strict=True)
-    return root, list(zip(count(1), stripped, texts, numbers, extras, repeat(0), repeat(()), repeat(None)))
+    return root, list(zip(count(1), stripped, repeat(None), numbers, extras, repeat(0), repeat(()), repeat(None)))
 
 
 @lru_cache(maxsize=4096)
@@ -288,8 +287,8 @@ def _object(element: Element, index: int) -> tuple[Any, ...]:
     if "bndbox" in children:
         said = {side.tag: side.text or "" for side in reversed(children["bndbox"])}  # of several the first
         x0, y0, x1, y1 = (said.get(key, "").strip() for key in COORDINATES)
-        coordinates = (x0, y0, x1, y1)
-        corners = _numbers(coordinates)
+        corners = _numbers((x0, y0, x1, y1))
+        coordinates = (x0, y0, x1, y1) if corners is None else None
     if "robndbox" in children:
         rotated = tuple(_text(children["robndbox"], key) for key in ROTATED)
     unknown = tuple(sorted(children.keys() - KNOWN_TAGS - IGNORED_TAGS))
