@@ -44,7 +44,7 @@ class VocObject(NamedTuple):
     """One <object>: its 1-based place in the file, its name, and what else it says, with its name, in `extra`.
 
     `corners` are those of its <bndbox>, None without one, or where one is no finite number; `coordinates` are the texts
-    of a <bndbox>, or None where they say no more than `corners` do. `rotated` are the centre, width, height and angle of
+    of a <bndbox>, or None where they say no more than `corners`. `rotated` are the centre, width, height and angle of
     roLabelImg's <robndbox>, or None.
     """
 
