@@ -27,6 +27,7 @@ __all__ = [
     "predict",
     "probe",
     "recipe",
+    "register",
     "step_memory",
     "train",
     "translate",
@@ -56,6 +57,14 @@ def probe() -> Host:
 def recipe(spec: Spec) -> Recipe:
     """The recipe of the official config."""
     return _recipe(spec)
+
+
+def register(run: RunDir) -> None:
+    """Let Detectron2's own tools find the run's data by the names in config.yaml."""
+    install_kernels()
+    from cvtune.backends.detectron2.register import register as put
+
+    put(run)
 
 
 def translate(plan: Plan) -> NativeConfig:
