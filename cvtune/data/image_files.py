@@ -74,7 +74,7 @@ def image_folders(annotations: Path, images: Path | None) -> list[Path]:
     """Where the images of an annotation file may lie.
 
     With `images` only there (and, for a file of one split, in its folder of the split's name); else beside the file, in
-    `images` beside it or one level up, one level up, and in folders named after the split.
+    `images` or `data` beside it, `images` one level up, one level up, and in folders named after the split.
 
     Raises:
         DataError: `images` is not a folder.
@@ -82,7 +82,9 @@ def image_folders(annotations: Path, images: Path | None) -> list[Path]:
     if images is not None and not images.is_dir():
         raise DataError(f"{images}: no such folder of images; correct `images`")
     here = annotations.parent
-    bases = [images] if images is not None else [here, here / "images", here.parent / "images", here.parent]
+    bases = (
+        [images] if images is not None else [here, here / "images", here / "data", here.parent / "images", here.parent]
+    )
     # instances_train2017 -> train2017, train
     tokens = [annotations.stem, annotations.stem.split("_")[-1], annotations.stem.split("_")[-1].rstrip("0123456789")]
     return [folder for base in bases for folder in (base, *(base / token for token in tokens if token))]
