@@ -281,7 +281,7 @@ class _AnnotationReader:
         return category
 
     def _respelt(self, listed: Mapping[Id, T], given: Id) -> T | None:
-        """What is listed as 1 where "1" is given, or the other way round; None where nothing is, or without a receipt."""
+        """What is listed as 1 where "1" is given, or the other way round; None without a receipt to say so."""
         if self.receipt is None:
             return None
         other: Id = str(given)

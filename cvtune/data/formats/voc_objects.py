@@ -189,19 +189,27 @@ def find_origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> Origi
     """Decide where pixels start, over all files."""
     if given != "auto":
         return Origin(given, "origin-given", "as asked")
-    touching, boxes, first = 0, 0, ""
+    touching = boxes = broken = 0
+    first = ""
     for file in files:
+        if file.counts_from is not None:
+            return Origin(1 if file.counts_from else 0, "origin-found", f"{file.label} says so")
         for o in file.objects:
             corners = o.corners
             if corners is None or corners[2] <= corners[0] or corners[3] <= corners[1]:
                 continue
             boxes += 1
+            broken += any(corner % 1 for corner in corners)
             # Pixels that are counted from 1 have no coordinate in [0, 1).
             if 0 <= corners[0] < 1 or 0 <= corners[1] < 1:
                 return Origin(0, "origin-found", f"{file.label} object {o.place} starts at {min(corners[:2]):g}")
             if corners[2] == file.width or corners[3] == file.height:
                 touching += 1
                 first = first or f"{file.label} object {o.place}"
+    if 2 * broken > boxes:
+        # Pixels are counted in whole numbers; edges between them, from 0.
+        evidence = f"{broken:,} of {boxes:,} boxes have broken coordinates, as tools that count from 0 write"
+        return Origin(0, "origin-found", evidence)
     if touching:
         evidence = f"no box starts below 1 and {touching:,} of {boxes:,} end at the image's edge (first: {first})"
         return Origin(1, "origin-found", evidence)

@@ -78,7 +78,8 @@ def _file(image: Image, objects: list[str]) -> str:
         "<annotation>\n"
         f"  <folder>{_escaped(str(image.extra.get('folder', '')))}</folder>\n"
         f"  <filename>{_escaped(name)}</filename>\n"
-        f"  <source><database>{_escaped(str(image.extra.get('database', 'Unknown')))}</database></source>\n"
+        f"  <source><database>{_escaped(str(image.extra.get('database', 'Unknown')))}</database>"
+        "<annotation>cvtune, pixels from 1</annotation></source>\n"
         f"  <size><width>{image.width}</width><height>{image.height}</height><depth>3</depth></size>\n"
         f"  <segmented>{_escaped(str(image.extra.get('segmented', 0)))}</segmented>\n"
         + "".join(objects)

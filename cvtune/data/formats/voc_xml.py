@@ -24,8 +24,21 @@ from cvtune.data.helpers import spread
 from cvtune.errors import DataError, nearest
 from cvtune.meter import tick
 
-__all__ = ["VocFile", "VocLayout", "VocObject", "find_layout", "is_voc", "parse_xml", "read_voc_files", "subset_ids"]
+__all__ = [
+    "ANNOTATIONS",
+    "VocFile",
+    "VocLayout",
+    "VocObject",
+    "find_layout",
+    "is_voc",
+    "parse_xml",
+    "read_voc_files",
+    "subset_ids",
+]
 
+ANNOTATIONS = ("Annotations", "annotations")
+# Devkits below the folder that their archive makes.
+DEEPER = ("*/Annotations", "*/*/Annotations")
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
 # More pixels than any image has are a mistake: the size is read from the image then.
 LARGEST = 2**30
@@ -34,6 +47,8 @@ ROTATED = ("cx", "cy", "w", "h", "angle")
 KNOWN_TAGS = frozenset(
     {"name", "bndbox", "robndbox", "pose", "truncated", "difficult", "occluded", "occlusion", "attributes"}
 )
+# What `cvtune convert` writes about its own files.
+ORIGIN = re.compile(r"pixels from ([01])$")
 FLAGS = ("pose", "truncated", "difficult", "occluded", "occlusion")
 WHOLE = {"0": 0, "1": 1}
 # Nothing of the object: bookkeeping of labelling tools.
@@ -62,7 +77,8 @@ class VocObject(NamedTuple):
 class VocFile:
     """One XML file. `label` is its path below the set's root, `key` what ImageSets call it; size 0 where missing.
 
-    `sha256` and `length` are of its content.
+    `sha256` and `length` are of its content; `extra` holds what is said of the image. `counts_from` is the number of
+    the first pixel, where the file says it.
     """
 
     path: Path
@@ -74,6 +90,7 @@ class VocFile:
     height: int
     sha256: str
     length: int
+    counts_from: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -81,28 +98,35 @@ class VocFile:
 class VocLayout:
     """Where things are: `root` for labels in messages, the folder of XML files, the lists.
 
-    `names` are the XML files in order, each as the folders below `annotations` and its name.
+    `names` are the XML files in order, each as the folders below `annotations` and its name. `splits` are the folders
+    right below the root where the XML files lie in two or more of them, and in no folder above.
     """
 
     root: Path
     annotations: Path
     image_sets: Path | None
     names: tuple[tuple[str, ...], ...]
+    splits: tuple[str, ...] = ()
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
         """The XML files, in order."""
         return tuple(self.annotations.joinpath(*parts) for parts in self.names)
 
+    def key(self, parts: tuple[str, ...]) -> str:
+        """What an XML file is called: its path below `annotations` without the suffix."""
+        return "/".join((*parts[:-1], os.path.splitext(parts[-1])[0]))
+
     def subsets(self) -> tuple[str, ...]:
-        """The lists of images, by name; those of one class (with a flag on each line) are left out."""
+        """The folders of splits, or the lists of images by name; empty ones and those of one class are left out."""
         if self.image_sets is None:
-            return ()
-        return tuple(p.stem for p in sorted(self.image_sets.glob("*.txt")) if not _has_flags(_lines(p)))
+            return self.splits
+        lists = {path.stem: _lines(path) for path in sorted(self.image_sets.glob("*.txt"))}
+        return tuple(name for name, lines in lists.items() if lines and not _has_flags(lines))
 
 
 def find_layout(path: Path) -> VocLayout:
-    """Recognise a devkit root, its Annotations folder, a folder of XML files beside images, or one XML file.
+    """Recognise a devkit root, its Annotations folder, XML files beside images, folders of splits, or one XML file.
 
     Raises:
         DataError: there is no XML file, or several sets lie side by side.
@@ -110,25 +134,33 @@ def find_layout(path: Path) -> VocLayout:
     if path.is_file():
         return VocLayout(path.parent, path.parent, None, ((path.name,),))
     root = path
-    if not (path / "Annotations").is_dir() and not any(path.glob("*.xml")):
-        inner = sorted(folder.parent for folder in path.glob("*/Annotations") if folder.is_dir())
-        if len(inner) > 1:
-            names = ", ".join(folder.name for folder in inner)
+    if not names_in(path, (".xml",)) and _annotations(path) is None:
+        inner = [folder.parent for pattern in DEEPER for folder in sorted(path.glob(pattern)) if folder.is_dir()]
+        devkits = [folder for folder in inner if folder.name.startswith("VOC") or (folder / "ImageSets").is_dir()]
+        if len(devkits) > 1:
+            names = ", ".join(folder.relative_to(path).as_posix() for folder in devkits)
             raise DataError(f"{path}: holds several VOC sets ({names}); give the path of one of them")
-        root = inner[0] if inner else path
-    if (root / "Annotations").is_dir():
-        annotations = root / "Annotations"
-    else:
-        annotations = root
-        if root.name == "Annotations":
-            root = root.parent
+        root = inner[0] if len(inner) == 1 else path
+    annotations = _annotations(root) or root
+    if root.name in ANNOTATIONS:
+        root = root.parent
     # Exports put the XML of images in subfolders into subfolders; a flat folder's subfolders are other things.
-    xml = tuple(names_in(annotations, (".xml",), deep=annotations.name == "Annotations"))
+    deep = annotations.name in ANNOTATIONS
+    xml = tuple(names_in(annotations, (".xml",), deep))
+    splits: tuple[str, ...] = ()
+    if not xml:
+        xml = tuple(names_in(annotations, (".xml",), deep=True))
+        splits = tuple(dict.fromkeys(parts[0] for parts in xml if len(parts) > 1))
     if not xml:
         raise DataError(f"{path}: no .xml file in {annotations}; give the folder of the VOC annotations")
     sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", "DET", "CLS-LOC", ".")]
     image_sets = next((folder for folder in sets if names_in(folder, (".txt",))), None)
-    return VocLayout(root, annotations, image_sets, xml)
+    return VocLayout(root, annotations, image_sets, xml, splits if len(splits) > 1 else ())
+
+
+def _annotations(root: Path) -> Path | None:
+    """The folder of a set's XML files, where it has one of its own."""
+    return next((root / name for name in ANNOTATIONS if (root / name).is_dir()), None)
 
 
 def subset_ids(layout: VocLayout, name: str) -> list[str]:
@@ -138,6 +170,8 @@ def subset_ids(layout: VocLayout, name: str) -> list[str]:
         DataError: there is no such list, or it is empty.
     """
     allowed = layout.subsets()
+    if name in layout.splits:
+        return [layout.key(parts) for parts in layout.names if parts[0] == name]
     path = (layout.image_sets or layout.root) / f"{name}.txt"
     if layout.image_sets is None or not re.fullmatch(r"[^\\/]+", name) or not path.is_file():
         listed = ", ".join(allowed) if allowed else "none, there is no ImageSets folder"
@@ -208,8 +242,7 @@ def read_voc_files(layout: VocLayout) -> list[VocFile | str]:
         rows, *rest = fields
         # A call of VocObject for each would take four times as long.
         objects = tuple(map(tuple.__new__, repeat(VocObject), rows))
-        key = "/".join((*parts[:-1], os.path.splitext(parts[-1])[0]))
-        found.append(VocFile(path, "/".join(path.parts[above:]), key, objects, *rest))
+        found.append(VocFile(path, "/".join(path.parts[above:]), layout.key(parts), objects, *rest))
     return found
 
 
@@ -228,13 +261,15 @@ def _fields(path: Path) -> Any:
             extra[key] = text
     if "source" in said and (database := _text(said["source"], "database")):
         extra["database"] = database
+    origin = ORIGIN.search(_text(said["source"], "annotation")) if "source" in said else None
     width = height = 0
     if "size" in said:
         width, height = (_whole(_text(said["size"], side)) for side in ("width", "height"))
     if width * height > LARGEST:
         width = height = 0
     name = (said["filename"].text or "").strip() if "filename" in said else ""
-    return rows, name, width, height, hashlib.sha256(content).hexdigest(), len(content), extra
+    counts_from = None if origin is None else int(origin[1])
+    return rows, name, width, height, hashlib.sha256(content).hexdigest(), len(content), counts_from, extra
 
 
 def _quick(content: bytes) -> tuple[Element, list[tuple[Any, ...]]] | None:
