@@ -78,6 +78,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "mask-outlined": "The format written has no masks of pixels; the mask's outline was written.",
         "mask-missing": "The object has no mask and was left out, as asked by data.missing_masks.",
         "parts-bridged": "The format written has one polygon an object; the parts were joined by lines without width.",
+        "parts-split": "A polygon joins parts by lines without width; it was read as the parts.",
         "parts-joined": "Shapes of one group were read as the parts of one object.",
         "shape-approximated": "A circle or an ellipse became a polygon of points on it.",
         "shape-unknown": "The kind of shape is not known.",
