@@ -147,6 +147,8 @@ def _contents(path: Path) -> str:
                 open_coco(path)
             except DataError as error:
                 return f"read as COCO: {error}"
+        if path.suffix.lower() in {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"}:
+            return "it is an archive; unpack it, and give the folder"
         return f"it is a {path.suffix or 'suffixless'} file of {path.stat().st_size:,} bytes"
     suffixes: dict[str, int] = {}
     for entry in path.iterdir():
