@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     parts: dict[str, int] = {}
     for file, root in roots.items():
         if file in chosen and (by_folder or source.subset is None) and root.find("track") is not None:
-            entries += frames(root, files.label(file), lambda name, file=file: finders.find(name, file), _shape)
+            entries += frames(root, files.label(file), partial(finders.find, file=file), _shape)
         for element in root.findall("image"):
             part = element.get("subset", "")
             parts[part] = parts.get(part, 0) + 1

@@ -181,7 +181,8 @@ def _objects(file: Path, label: str, receipt: Receipt) -> dict[int | None, Objec
             name = line.split()[0]
             detail = f"expected a class and 14 or 15 numbers, got {line[:80]!r}"
             if tracking:  # without a frame there is no image to put it on
-                receipt.count_in(0, {None: 1})
+                unknown: dict[str | None, int] = {None: 1}
+                receipt.count_in(0, unknown)
                 receipt.drop("row-malformed", where, detail)
             else:
                 found[None][0].append(Shape(where, name, fault=("row-malformed", detail)))

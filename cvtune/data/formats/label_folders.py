@@ -29,7 +29,7 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> F
         accept: whether the lines of a file (stripped, none empty) are of the format; None where they do not tell.
     """
     if path.is_file():
-        good = path.suffix.lower() == ".txt" and accept(_filled(path)) is not False
+        good = path.suffix.lower() == ".txt" and accept(_filled(path)) is True
         return FileSet(path.parent, (path,) if good else ())
     files: list[Path] = []
     seen: set[str] = set()
