@@ -24,6 +24,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = ",;\t|"
 HEAD = 1 << 16  # bytes that are looked at to tell what a table is
 MAGIC = b"PAR1"
+MOST_TEXTS = 1 << 14  # that are told from others at a time
 BARE = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
 
 
@@ -83,6 +84,8 @@ def _parse(path: Path, text: str) -> Table:
     reader = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
     columns: tuple[str, ...] = ()
     rows: list[Row] = []
+    # Classes, flags and image names repeat over millions of rows: each is held once.
+    once: dict[str, str] = {}
     ragged: list[int] = []
     try:
         for cells in reader:
@@ -94,7 +97,9 @@ def _parse(path: Path, text: str) -> Table:
             if len(cells) != len(columns):
                 ragged.append(reader.line_num)
                 cells = (cells + [""] * len(columns))[: len(columns)]
-            rows.append(Row(reader.line_num, tuple(cell.strip() for cell in cells)))
+            if len(once) > MOST_TEXTS:
+                once.clear()
+            rows.append(Row(reader.line_num, tuple([once.setdefault(cell, cell) for cell in map(str.strip, cells)])))
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num} is not valid CSV: {error}; mend or export it again") from error
     if not columns:
