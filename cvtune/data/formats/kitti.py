@@ -194,9 +194,9 @@ def _objects(file: Path, label: str, receipt: Receipt) -> dict[int | None, Objec
                 ignored.append([x0, y0, x1 - x0, y1 - y0])
             continue
         extra: dict[str, Any] = {} if frame is None else {"track_id": plain(number(fields[17])), "frame": frame}
-        for name, (start, stop, unknown) in FIELDS.items():
+        for name, (start, stop, missing) in FIELDS.items():
             values = [value for value in fields[start:stop] if value]
-            if values and " ".join(values) != unknown and all(math.isfinite(number(v)) for v in values):
+            if values and " ".join(values) != missing and all(math.isfinite(number(v)) for v in values):
                 numbers = [plain(number(value)) for value in values]
                 extra[name] = numbers if len(numbers) > 1 else numbers[0]
         shapes.append(Shape(where, fields[0], (x0, y0, x1, y1), extra=extra))
