@@ -51,7 +51,7 @@ PEERS = {
         "import sys; from datumaro import Dataset as D; "
         "D.import_from(sys.argv[1] + '.datumaro', 'voc_detection').export(sys.argv[2], 'coco_instances')",
         "import sys; from datumaro import Dataset as D; "
-        "D.import_from(sys.argv[1] + '.datumaro', 'coco').export(sys.argv[2], 'yolo_ultralytics')",
+        "D.import_from(sys.argv[1] + '.datumaro', 'coco').export(sys.argv[2], 'yolo')",
     ),
 }
 Measured = tuple[float, float, float]

@@ -19,7 +19,8 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from cvtune.data.formats.listing import names_in
-from cvtune.data.formats.voc_pattern import ROW, split_objects
+from cvtune.data.formats.voc_pattern import FLAGS as QUICK_FLAGS
+from cvtune.data.formats.voc_pattern import HEAD, match_file
 from cvtune.data.helpers import spread
 from cvtune.errors import DataError, nearest
 from cvtune.meter import tick
@@ -249,56 +250,50 @@ def read_voc_files(layout: VocLayout) -> list[VocFile | str]:
 def _fields(path: Path) -> Any:
     """The fields of a VocFile from `objects` on, those as plain tuples; the root's tag of a file of another kind."""
     content = _content(path)
-    quick = _quick(content)
-    root = _parsed(content, path) if quick is None else quick[0]
-    if quick is None and not is_voc(root):
-        return str(root.tag)
-    rows = [_object(o, i) for i, o in enumerate(root.iterfind("object"), start=1)] if quick is None else quick[1]
-    said = {child.tag: child for child in reversed(root)}  # of several the first
-    extra: dict[str, Any] = {}
-    for key in ("folder", "segmented"):
-        if key in said and (text := (said[key].text or "").strip()):
-            extra[key] = text
-    if "source" in said and (database := _text(said["source"], "database")):
-        extra["database"] = database
-    origin = ORIGIN.search(_text(said["source"], "annotation")) if "source" in said else None
-    width = height = 0
-    if "size" in said:
-        width, height = (_whole(_text(said["size"], side)) for side in ("width", "height"))
+    found = _matched(content)
+    if found is None:
+        root = _parsed(content, path)
+        if not is_voc(root):
+            return str(root.tag)
+        found = _head(root), [_object(o, i) for i, o in enumerate(root.iterfind("object"), start=1)]
+    said, rows = found
+    texts = {key: (said[key] or "").strip() for key in HEAD}
+    extra = {key: texts[key] for key in ("folder", "segmented", "database") if texts[key]}
+    origin = ORIGIN.search(texts["annotation"])
+    width, height = _whole(texts["width"]), _whole(texts["height"])
     if width * height > LARGEST:
         width = height = 0
-    name = (said["filename"].text or "").strip() if "filename" in said else ""
     counts_from = None if origin is None else int(origin[1])
-    return rows, name, width, height, hashlib.sha256(content).hexdigest(), len(content), counts_from, extra
+    digest = hashlib.sha256(content).hexdigest()
+    return rows, texts["filename"], width, height, digest, len(content), counts_from, extra
 
 
-def _quick(content: bytes) -> tuple[Element, list[tuple[Any, ...]]] | None:
-    """The root, and the objects where all are as most tools write them; None where they must be parsed."""
-    found = split_objects(content)
+def _head(root: Element) -> dict[str, str | None]:
+    """What an <annotation> says of its image."""
+    inner = {"database": "source", "annotation": "source", "width": "size", "height": "size"}
+    return {key: root.findtext(f"{inner[key]}/{key}" if key in inner else key) for key in HEAD}
+
+
+def _matched(content: bytes) -> tuple[dict[str, str | None], list[tuple[Any, ...]]] | None:
+    """What is said of the image, and the objects, where the file is as most tools write them."""
+    found = match_file(content)
     if found is None:
         return None
-    rest, (names, *flags, xmin, ymin, xmax, ymax) = found
+    said, (names, *flags, xmin, ymin, xmax, ymax) = found
     try:
-        root = ElementTree.fromstring(rest)
-        corners = zip(*(map(float, side) for side in (xmin, ymin, xmax, ymax)), strict=True)
-        numbers: list[Any] = list(corners)
-    except (SyntaxError, ValueError, LookupError):
-        return None
-    objects = root.findall("object")
-    if root.tag != "annotation" or root.find("imagesize") is not None or not objects or len(objects) != len(names):
-        return None
-    if any(map(len, objects)) or rest.count("<object") != len(names):
+        corners = list(zip(*(map(float, side) for side in (xmin, ymin, xmax, ymax)), strict=True))
+    except ValueError:
         return None
     extras = list(map(_extra, names, *flags))
     stripped = [extra["name"] for extra in extras]
-    return root, list(zip(count(1), stripped, repeat(None), numbers, extras, repeat(0), repeat(()), repeat(None)))
+    return said, list(zip(count(1), stripped, repeat(None), corners, extras, repeat(0), repeat(()), repeat(None)))
 
 
 @lru_cache(maxsize=4096)
 def _extra(name: str, *flags: str | None) -> dict[str, Any]:
     """Name and flags of an object; the same dictionary for all objects that say the same."""
     extra: dict[str, Any] = {"name": name.strip()}
-    for key, value in zip(ROW[1:-4], flags, strict=True):
+    for key, value in zip(QUICK_FLAGS, flags, strict=True):
         if value and (value := value.strip()):
             extra[key] = WHOLE.get(value, value)
     return extra

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cvtune.data.formats import voc_xml
-from cvtune.data.formats.voc_pattern import split_objects
+from cvtune.data.formats.voc_pattern import match_file
 from cvtune.data.formats.voc_xml import find_layout, read_voc_files
 from cvtune.errors import DataError
 
@@ -39,7 +39,10 @@ CASES = {
     "no object": (HEAD, False),
     "unclosed": (HEAD + PLAIN + "<size>", False),
     "unicode": (HEAD + PLAIN.replace(">cat<", ">кот 猫<"), True),
-    "objects before the head": (PLAIN + HEAD, True),
+    "objects before the head": (PLAIN + HEAD, False),
+    "a tag twice": (HEAD + HEAD + PLAIN, False),
+    "an unknown tag": (HEAD + "<note>x</note>" + PLAIN, False),
+    "no head": (PLAIN, True),
 }
 
 
@@ -53,7 +56,7 @@ def read(folder: Path, content: bytes) -> object:
 
 def parsed(folder: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> object:
     with monkeypatch.context() as patch:
-        patch.setattr(voc_xml, "split_objects", lambda content: None)
+        patch.setattr(voc_xml, "match_file", lambda content: None)
         return read(folder, content)
 
 
@@ -63,7 +66,7 @@ def test_the_pattern_reads_what_the_parser_reads(
 ) -> None:
     content = f"<annotation>{body}</annotation>".encode()
     assert read(tmp_path, content) == parsed(tmp_path, content, monkeypatch)
-    assert (voc_xml._quick(content) is not None) == taken
+    assert (voc_xml._matched(content) is not None) == taken
 
 
 @pytest.mark.parametrize(
@@ -98,12 +101,50 @@ def test_damage_is_seen_by_both_or_by_neither(
     assert read(tmp_path, damaged) == parsed(tmp_path, damaged, monkeypatch)
 
 
-def test_columns_and_rest() -> None:
-    found = split_objects(f"<annotation>{HEAD}{BARE}{PLAIN}</annotation>".encode())
+def test_columns_and_what_is_said_of_the_image() -> None:
+    found = match_file(f"<annotation>{HEAD}{BARE}{PLAIN}</annotation>".encode())
     assert found is not None
-    rest, columns = found
-    assert rest == f"<annotation>{HEAD}<object/><object/></annotation>"
+    said, columns = found
+    assert {key: value for key, value in said.items() if value} == {
+        "filename": "a.jpg",
+        "width": "100",
+        "height": "80",
+    }
     assert columns == [
         [" dog ", "cat"], [None, "Left"], [None, "0"], [None, "1"], [None, None],
         ["1", "1"], ["2", "2"], ["30", "30"], ["40.5", "40.5"],
     ]  # fmt: skip
+
+
+LABELIMG = """<?xml version="1.0" encoding="utf-8"?>
+<annotation verified="yes">
+	<folder>x</folder>
+	<filename>a.jpg</filename>
+	<path>/home/x/a.jpg</path>
+	<source>
+		<database>Unknown</database>
+	</source>
+	<size>
+		<width>100</width>
+		<height>80</height>
+		<depth>3</depth>
+	</size>
+	<segmented>0</segmented>
+	%s
+</annotation>
+"""
+DEVKIT = (
+    "<annotation><folder>VOC2007</folder><filename>a.jpg</filename><source><database>The VOC2007 Database</database>"
+    "<annotation>PASCAL VOC2007</annotation><image>flickr</image><flickrid>1</flickrid></source><owner><flickrid>x"
+    "</flickrid><name>y</name></owner><size><width>100</width><height>80</height><depth>3</depth></size>"
+    "<segmented>0</segmented>%s</annotation>"
+)
+
+
+@pytest.mark.parametrize("text", [LABELIMG, DEVKIT, LABELIMG.replace("\n", "\r\n")])
+def test_files_of_labelimg_and_of_the_devkit_are_matched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    content = (text % (SPACED + BARE)).encode()
+    assert match_file(content) is not None
+    assert read(tmp_path, content) == parsed(tmp_path, content, monkeypatch)
