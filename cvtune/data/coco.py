@@ -7,15 +7,15 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cvtune.errors import DataError
 from cvtune.runs import write_bytes
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cvtune.data.receipt import Receipt
 
 __all__ = [
@@ -36,7 +36,7 @@ Id = int | str
 # So many records are written at a time.
 BLOCK = 1000
 
-Polygon = NDArray[np.float64]
+Polygon: TypeAlias = "NDArray[np.float64]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ def _annotation_json(annotation: Annotation) -> dict[str, Any]:
     if isinstance(mask, Rle):
         record["segmentation"] = {"size": list(mask.size_hw), "counts": mask.counts.decode("ascii")}
     elif mask is not None:
-        finite = finite and all(np.isfinite(polygon).all() for polygon in mask)
+        finite = finite and all(map(_is_finite, mask))
         record["segmentation"] = [polygon.tolist() for polygon in mask]
     if not finite:
         raise DataError(
@@ -191,6 +191,10 @@ def _annotation_json(annotation: Annotation) -> dict[str, Any]:
             f"{record['area']} and its polygons must be finite numbers to be written as JSON"
         )
     return record
+
+
+def _is_finite(polygon: Polygon) -> bool:
+    return math.isfinite(polygon.sum()) or all(map(math.isfinite, polygon.tolist()))
 
 
 def _pieces(dataset: Dataset) -> Iterator[bytes]:

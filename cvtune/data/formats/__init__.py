@@ -22,11 +22,11 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "coco": (".json",),
         "lvis": (".json",),
-        "voc": (".xml",),
+        "voc": ("<annotation>",),
         "yolo": (".txt", ".yaml", ".yml", ".data", ".names"),
         "labelme": (".json",),
-        "labelme3": (".xml",),
-        "cvat": (".xml",),
+        "labelme3": ("<polygon>",),
+        "cvat": ("<annotations>",),
         "via": (".json", ".csv"),
         "createml": (".json",),
         "label_studio": (".json",),
@@ -47,7 +47,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tfrecord": (".tfrecord", ".tfrecords", ".record", ".records"),
     }
 )
-"""Format name -> the suffixes of files, and the names of folders ("masks/"), without one of which nothing is of it.
+"""Format name -> the suffixes of files, names of folders ("masks/") and tags, without one of which nothing is of it.
 
 A format's module bears its name and fulfils `Format`. To add a format is to add a line here, and the module.
 """

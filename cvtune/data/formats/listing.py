@@ -9,22 +9,44 @@ from pathlib import Path
 
 __all__ = ["folders_in", "kinds_below", "levels", "names_in"]
 
-# x.tfrecord-00003-of-00010 is a .tfrecord.
+# x.tfrecord-00003-of-00010 is a .tfrecord; of many XML files some are looked into.
+LOOK_AT = 8
+HEAD = 1 << 20  # bytes
+TAGS = {
+    "<annotation>": re.compile(rb"<annotation[\s>/]"),
+    "<annotations>": re.compile(rb"<annotations[\s>/]"),
+    "<polygon>": re.compile(rb"<(polygon|segm|imagesize)[\s>/]"),
+}
 SHARD = re.compile(r"-\d+-of-\d+$")
 
 
 def kinds_below(path: Path) -> frozenset[str]:
     """The suffixes of all files below a path (or of the file that it is) and the names of all folders, as "masks/".
 
-    All in lower case. The folder's own name counts too. Links to folders are followed, once each.
+    All in lower case. The folder's own name counts too. Links to folders are followed, once each. Of XML files some in
+    each folder are looked into: `TAGS` that occur are among the kinds.
     """
     if not path.is_dir():
-        return frozenset({Path(SHARD.sub("", path.name)).suffix.lower()})
+        suffix = Path(SHARD.sub("", path.name)).suffix.lower()
+        return frozenset({suffix}) | (_tags(str(path)) if suffix == ".xml" else frozenset())
     kinds = {f"{os.path.basename(os.path.realpath(path)).lower()}/"}
-    for _, folders, files in _walk(str(path)):
+    for above, folders, files in _walk(str(path)):
         kinds.update(f"{name.lower()}/" for name in folders)
         kinds.update({os.path.splitext(SHARD.sub("", name))[1] for name in files})
+        xml = sorted(name for name in files if name.lower().endswith(".xml"))
+        for name in xml[:: max(1, len(xml) // LOOK_AT)][:LOOK_AT]:
+            kinds |= _tags(os.path.join(path, *above, name))
     return frozenset(kind.lower() for kind in kinds)
+
+
+def _tags(path: str) -> frozenset[str]:
+    """Which of `TAGS` an XML file holds; all where its letters are not single bytes, or it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return frozenset(TAGS)
+    return frozenset(TAGS) if b"\0" in head else frozenset(tag for tag, mark in TAGS.items() if mark.search(head))
 
 
 def names_in(folder: Path, suffixes: tuple[str, ...], deep: bool = False) -> list[tuple[str, ...]]:

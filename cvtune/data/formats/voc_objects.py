@@ -199,7 +199,8 @@ def find_origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> Origi
             if corners is None or corners[2] <= corners[0] or corners[3] <= corners[1]:
                 continue
             boxes += 1
-            broken += any(corner % 1 for corner in corners)
+            x0, y0, x1, y1 = corners
+            broken += bool(x0 % 1 or y0 % 1 or x1 % 1 or y1 % 1)
             # Pixels that are counted from 1 have no coordinate in [0, 1).
             if 0 <= corners[0] < 1 or 0 <= corners[1] < 1:
                 return Origin(0, "origin-found", f"{file.label} object {o.place} starts at {min(corners[:2]):g}")
