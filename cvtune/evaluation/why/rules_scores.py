@@ -54,7 +54,8 @@ def score_threshold(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause 
     looked_at = case.chosen[found.reading.images[case.image]]
     recall = len(hit) / objects
     precision = len(np.unique(by)) / max(1, int(looked_at.sum()))
-    if recall > 0.85 or (precision < 0.6 and len(case) >= 5):
+    starved = planned is not None and planned >= 0.3 and len(case) < 0.5 * objects
+    if recall > 0.85 or (precision < 0.6 and len(case) >= 5 and not starved):
         return None
     limit = max(lowest, planned or 0.0)
     named = f"eval.score_threshold is {planned:g}; " if planned is not None else ""

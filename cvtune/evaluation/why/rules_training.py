@@ -149,9 +149,12 @@ def no_pretrained_weights(training: Training) -> Cause | None:
     small = f" on {images:,.0f} images" if images else ""
     fix = "start from weights: model.weights coco, or imagenet"
     if weights == "none":
+        # After a handful of steps it is too early to blame the weights.
+        per_epoch, steps = (number(training.plan.get(k)) for k in ("train.steps_per_epoch", "train.iterations"))
+        early = steps is not None and (steps < 100 or (per_epoch is not None and steps < 3 * per_epoch))
         return Cause(
             "no_pretrained_weights",
-            0.9,
+            0.8 if early else 0.9,
             f"model.weights is none: the network starts at random, which takes far more than the training{small}",
             fix,
             "model.weights",
