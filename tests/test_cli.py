@@ -31,7 +31,7 @@ from cvtune.runs import RunDir
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 DATA_VERBS = ["init", "convert", "check", "stats", "split", "merge", "draw"]
-VERBS = [*DATA_VERBS, "plan", "translate", "train", "eval", "predict", "report", "backends", "models"]
+VERBS = [*DATA_VERBS, "plan", "translate", "train", "eval", "compare", "predict", "report", "backends", "models"]
 
 SCORES = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), 0.5)
 METRICS = {
@@ -167,12 +167,12 @@ REACH: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "plan": ("plan s.yaml", "plan", (Path("s.yaml"), ())),
     "plan, overrides": ("plan s.yaml -s a=1 --set b=[1,2]", "plan", (Path("s.yaml"), ["a=1", "b=[1,2]"])),
     "translate": ("translate s.yaml -s a=1", "translate", (Path("s.yaml"), ["a=1"])),
-    "eval a run": ("eval r", "evaluate", (Path("r"), None, None, "hotcoco", None, None)),
-    "eval a split": ("eval r --split test", "evaluate", (Path("r"), None, None, "hotcoco", None, "test")),
+    "eval a run": ("eval r", "evaluate", (Path("r"), None, None, "hotcoco", None, None, None, ())),
+    "eval a split": ("eval r --split test", "evaluate", (Path("r"), None, None, "hotcoco", None, "test", None, ())),
     "eval two files": (
         "eval --gt g.json --pred p.json --engine pycocotools -o m.json",
         "evaluate",
-        (None, Path("g.json"), Path("p.json"), "pycocotools", Path("m.json"), None),
+        (None, Path("g.json"), Path("p.json"), "pycocotools", Path("m.json"), None, None, ()),
     ),
     "predict": ("predict r a b", "predict", (Path("r"), ["a", "b"], Path("predictions.json"), None, None, None)),
     "predict, all": (
