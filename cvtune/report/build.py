@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ import jinja2
 from markupsafe import Markup
 
 import cvtune
-from cvtune.errors import SpecError
+from cvtune.errors import DataError, SpecError
 from cvtune.report.compare import Comparison, make_comparison
 from cvtune.report.curves import comparison_curves, run_curves
+from cvtune.report.detections import PictureData, read_picture_data
 from cvtune.report.facts import KINDS, RunFacts, read_facts
 from cvtune.report.gallery import make_gallery
 from cvtune.report.headline import make_headline
 from cvtune.report.markdown import comparison_markdown, run_markdown
+from cvtune.report.mistakes import MISTAKES
 from cvtune.report.tables import (
     class_rows,
     data_rows,
@@ -32,7 +35,15 @@ from cvtune.report.tables import (
 from cvtune.report.text import count, is_number, percent, shorten
 from cvtune.runs import RunDir, write_text
 
-__all__ = ["write_report"]
+__all__ = ["script_json", "write_report"]
+
+SCRIPTS = ("sort.js", "charts.js", "gallery.js")
+REASONS = {
+    "worst": "most mistakes",
+    "mistake": "most of one kind of mistake",
+    "best": "no mistake, most objects",
+    "random": "drawn at random",
+}
 
 
 def write_report(runs: Sequence[RunDir], out: Path | None = None) -> tuple[Path, Path]:
@@ -82,7 +93,9 @@ def _run_html(facts: RunFacts) -> str:
         classes=classes,
         classes_left_out=left_out,
         curves=run_curves(facts),
-        gallery=make_gallery(facts),
+        gallery=make_gallery(_pictures(facts)),
+        reasons=REASONS,
+        mistakes=MISTAKES,
         settings=setting_rows(facts),
         overrides=override_rows(facts),
         extras=extra_rows(facts),
@@ -118,11 +131,17 @@ def _render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": count, "percent": percent, "short": shorten, "sort_value": _sort_value}
+    environment.filters |= {
+        "count": count,
+        "percent": percent,
+        "short": shorten,
+        "sort_value": _sort_value,
+        "script_json": script_json,
+    }
     environment.tests["fraction"] = lambda value: is_number(value) and 0 <= value <= 1
     loader = environment.loader
     assert loader is not None
-    script = loader.get_source(environment, "sort.js")[0]
+    script = "\n".join(loader.get_source(environment, name)[0] for name in SCRIPTS)
     # The page's own policy allows this one script and no request at all.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
@@ -134,6 +153,19 @@ def _render(template: str, **values: Any) -> str:
         kind_names=KINDS,
         **values,
     )
+
+
+def script_json(value: Any) -> Markup:
+    """JSON for a script element of data: no character of it can end the element or begin another."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _pictures(facts: RunFacts) -> PictureData | DataError:
+    try:
+        return read_picture_data(facts)
+    except DataError as error:
+        return error
 
 
 def _sort_value(value: object) -> str:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from cvtune.errors import DataError
-from cvtune.report.facts import RunFacts
+from cvtune.report.facts import Files, RunFacts
 from cvtune.report.matching import Objects
 from cvtune.runs import read_json
 
@@ -19,23 +19,29 @@ __all__ = ["PictureData", "read_picture_data"]
 
 
 class _Image(msgspec.Struct, gc=False):
-    id: int
-    file_name: str
-    width: int
-    height: int
+    id: int | str
+    file_name: str = ""
+    width: float | None = None
+    height: float | None = None
+
+
+class _Category(msgspec.Struct, gc=False):
+    id: int | str
+    name: str
 
 
 class _Annotation(msgspec.Struct, gc=False):
-    image_id: int
-    category_id: int
+    image_id: int | str
+    category_id: int | str
     bbox: tuple[float, float, float, float]
-    iscrowd: int | bool = 0
+    iscrowd: int | bool | None = 0
     segmentation: msgspec.Raw = msgspec.Raw()
 
 
 class _File(msgspec.Struct):
     images: list[_Image]
     annotations: list[_Annotation]
+    categories: list[_Category] = []
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -70,11 +76,13 @@ class PictureData:
 
 
 def read_picture_data(facts: RunFacts) -> PictureData:
-    """Read the canonical data and the predictions of the run's scored split.
+    """Read ground truth and predictions: a run's canonical data and predictions, or the two files that were given.
 
     Raises:
         DataError: a file is missing or has another form; the message is a sentence for a reader.
     """
+    if facts.files is not None:
+        return _read_files(facts.files)
     if facts.class_map is None:
         raise DataError("The classes are unknown, so predictions cannot be drawn.")
     class_map, path = facts.class_map, facts.run.data(facts.split)
@@ -83,21 +91,62 @@ def read_picture_data(facts: RunFacts) -> PictureData:
     if not path.exists():
         raise DataError(f"There is no data/{path.name}, so there is no ground truth to draw.")
     truth = _decode(path, _File)
-    results = _decode(facts.run.predictions, list[_Result])
     position = {image.id: i for i, image in enumerate(truth.images)}
     source, names = _image_names(facts, position)
-    annotations = [a for a in truth.annotations if a.image_id in position and 1 <= a.category_id <= len(class_map)]
-    index_of = class_map.index_of_source_id
+    return _picture_data(
+        truth,
+        _decode(facts.run.predictions, list[_Result]),
+        [Path(image.file_name) for image in truth.images],
+        [names.get(i) or Path(image.file_name).name for i, image in enumerate(truth.images)],
+        class_map.names,
+        source,
+        # In the canonical data the category id of class i is i + 1.
+        ({i + 1: i for i in range(len(class_map))}, class_map.index_of_source_id),
+    )
+
+
+def _read_files(files: Files) -> PictureData:
+    from cvtune.data.image_files import ImageFinder, image_folders
+
+    truth = _decode(files.truth, _File)
+    results = _decode(files.predictions, list[_Result])
+    finder = ImageFinder(image_folders(files.truth, files.images))
+    found = [finder.find(image.file_name, any_suffix=True) for image in truth.images]
+    index = {category.id: i for i, category in enumerate(truth.categories)}
+    return _picture_data(
+        truth,
+        results,
+        [path[0] if path else Path(image.file_name) for image, path in zip(truth.images, found, strict=True)],
+        [image.file_name for image in truth.images],
+        tuple(category.name for category in truth.categories),
+        {image.id: i for i, image in enumerate(truth.images)},
+        (index, index),
+    )
+
+
+def _picture_data(
+    truth: _File,
+    results: list[_Result],
+    paths: list[Path],
+    names: list[str],
+    class_names: tuple[str, ...],
+    source: Mapping[int | str, int],
+    indices: tuple[Mapping[Any, int], Mapping[Any, int]],
+) -> PictureData:
+    """Columns. `source`: image id of a prediction -> position; `indices`: category id -> class, for truth and found."""
+    position = {image.id: i for i, image in enumerate(truth.images)}
+    index, index_of = indices
+    annotations = [a for a in truth.annotations if a.image_id in position and a.category_id in index]
     known = [r for r in results if r.image_id in source and r.category_id in index_of]
     boxed = [r for r in known if r.bbox is not None]
     return PictureData(
-        paths=tuple(Path(image.file_name) for image in truth.images),
-        names=tuple(names.get(i) or Path(image.file_name).name for i, image in enumerate(truth.images)),
-        sizes_wh=tuple((image.width, image.height) for image in truth.images),
-        class_names=class_map.names,
+        paths=tuple(paths),
+        names=tuple(names),
+        sizes_wh=tuple((int(image.width or 0), int(image.height or 0)) for image in truth.images),
+        class_names=class_names,
         truth=_objects(
             [position[a.image_id] for a in annotations],
-            [a.category_id - 1 for a in annotations],
+            [index[a.category_id] for a in annotations],
             [a.bbox for a in annotations],
             [1.0] * len(annotations),
             [bool(a.iscrowd) for a in annotations],
@@ -125,7 +174,7 @@ def _decode(path: Path, kind: Any) -> Any:
         raise DataError(f"{path.name} has an unexpected form: {error}.") from error
 
 
-def _image_names(facts: RunFacts, position: Mapping[int, int]) -> tuple[dict[int | str, int], dict[int, str]]:
+def _image_names(facts: RunFacts, position: Mapping[int | str, int]) -> tuple[dict[int | str, int], dict[int, str]]:
     """Source image id -> position, and position -> the file name that the source gave. Canonical ids without a map."""
     listed: Any = []
     if facts.run.images.exists():
