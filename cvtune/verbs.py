@@ -190,7 +190,7 @@ def evaluate(
     if run is None:
         if gt is None or pred is None:
             raise SpecError("eval: give a run directory, or both --gt GT.json and --pred PRED.json")
-        metrics = evaluation.evaluate(gt, pred, engine=engine)
+        metrics = evaluation.evaluate(gt, pred, engine=engine, foreign=True)
     else:
         directory = open_run(run)
         split = split or directory.scored_split

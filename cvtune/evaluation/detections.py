@@ -27,7 +27,7 @@ from cvtune.evaluation.records import (
     records,
 )
 
-__all__ = ["Detections", "Hint", "read_detections"]
+__all__ = ["Columns", "Detections", "Hint", "read_columns", "read_detections"]
 
 Hint = Callable[[Sequence[Any]], str]
 """Unknown image ids -> what may be wrong with them, as ``; the ids ...``, or an empty string."""
@@ -64,7 +64,10 @@ class _Result(msgspec.Struct, gc=False):
 
 
 @dataclass(frozen=True)
-class _Columns:
+class Columns:
+    """What a results file says, before any check: n values each, None where a box or a mask is not given."""
+
+    where: str
     image_ids: list[Any]
     category_ids: list[Any]
     scores: list[Any]
@@ -73,7 +76,7 @@ class _Columns:
 
 
 def read_detections(
-    source: Path | Sequence[Mapping[str, Any]],
+    source: Path | Sequence[Mapping[str, Any]] | Columns,
     truth: GroundTruth,
     want_masks: bool,
     image_index: Mapping[Id, int] | None = None,
@@ -83,7 +86,8 @@ def read_detections(
     """Read and check predictions.
 
     Args:
-        source: a COCO results file, or its list: image_id, category_id, score, and bbox (x, y, w, h) or segmentation.
+        source: a COCO results file, its columns, or its list: image_id, category_id, score, and bbox (x, y, w, h) or
+            segmentation.
         truth: what they are scored against.
         want_masks: whether masks will be scored; if not, they are not even decoded where there are boxes.
         image_index: the predictions' image ids -> the ground truth's numbers, if not the ground truth's own ids.
@@ -94,8 +98,8 @@ def read_detections(
         DataError: not a list; a key is missing; an image id or category id is unknown; a score or box is not finite;
             a box has not four numbers; some predictions have a box or a mask and others have none; a broken mask.
     """
-    where = "predictions" if not isinstance(source, str | Path) else str(source)
-    columns = _columns(source, where)
+    columns = source if isinstance(source, Columns) else read_columns(source)
+    where = columns.where
     scores = float_array(columns.scores, "score", where)
     image = _image_numbers(columns.image_ids, truth, image_index, where, hint)
     category = _category_numbers(columns.category_ids, truth, category_index, where)
@@ -120,12 +124,15 @@ def read_detections(
     return Detections(image, category, scores, boxes, area, None if masks is None else tuple(masks), boxes_given)
 
 
-def _columns(source: Path | str | Sequence[Mapping[str, Any]], where: str) -> _Columns:
+def read_columns(source: Path | str | Sequence[Mapping[str, Any]]) -> Columns:
+    """Read a COCO results file or its list; DataError where it is no list of objects with the keys that are needed."""
+    where = "predictions" if not isinstance(source, str | Path) else str(source)
     if isinstance(source, str | Path):
         content = read_bytes(Path(source))
         results = decode_fast(content, list[_Result])
         if results is not None:
-            return _Columns(
+            return Columns(
+                where,
                 [result.image_id for result in results],
                 [result.category_id for result in results],
                 [result.score for result in results],
@@ -138,7 +145,8 @@ def _columns(source: Path | str | Sequence[Mapping[str, Any]], where: str) -> _C
         fix = "; its 'annotations' may be the list" if "annotations" in source else ""
         raise DataError(f"{where}: expected COCO results, a list of objects, got an object with the keys {keys}{fix}")
     rows = records(source, where)
-    return _Columns(
+    return Columns(
+        where,
         field(rows, "image_id", where),
         field(rows, "category_id", where),
         field(rows, "score", where),
