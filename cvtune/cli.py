@@ -166,15 +166,28 @@ def predict(
     typer.echo(f"predictions: {verbs.predict(run, images, out, draw, score_threshold, checkpoint)}")
 
 
-@verb("cvtune report runs/my-run", "cvtune report runs/a runs/b -o comparison")
+@verb(
+    "cvtune report runs/my-run",
+    "cvtune report runs/a runs/b -o comparison",
+    "cvtune report --gt val.json --pred predictions.json --images val2017 -o report",
+)
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", show_default=False, help="Run directories.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Default: the run's folder.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", show_default=False, help="Run directories.")
+    ] = None,
+    gt: Annotated[Path | None, typer.Option(metavar="FILE", help="Without a run: ground truth in COCO's form.")] = None,
+    pred: Annotated[Path | None, typer.Option(metavar="FILE", help="Predictions, as eval takes them.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder of the images; default: near the ground truth.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Default: the run's or predictions' folder.")
+    ] = None,
 ) -> None:
-    """Write the report of one run, or of several side by side."""
+    """Write the report of one run, of several side by side, or of predictions without a run."""
     from cvtune import verbs
 
-    for path in verbs.report(runs, out):
+    for path in verbs.report(runs or (), out, gt, pred, images):
         typer.echo(f"report: {path}")
 
 

@@ -221,11 +221,23 @@ def predict(
     return predict_files(open_run(run), images, out, draw, score_threshold, checkpoint)
 
 
-def report(runs: Sequence[Path], out: Path | None = None) -> tuple[Path, Path]:
-    """Write report.html and report.md of one run, or of several side by side."""
-    from cvtune.report import write_report
+def report(
+    runs: Sequence[Path],
+    out: Path | None = None,
+    gt: Path | None = None,
+    pred: Path | None = None,
+    images: Path | None = None,
+) -> tuple[Path, ...]:
+    """Write report.html, .md and .json of one run, of several side by side, or of two files without a run."""
+    from cvtune.report import Files, write_file_report, write_report
 
-    return write_report([open_run(run) for run in runs], out)
+    if gt is None and pred is None and images is None:
+        return write_report([open_run(run) for run in runs], out)
+    if runs:
+        raise SpecError("report: give run directories or --gt GT.json --pred PRED.json, not both")
+    if gt is None or pred is None:
+        raise SpecError("report: give run directories, or both --gt GT.json and --pred PRED.json")
+    return write_file_report(Files(gt, pred, images), out)
 
 
 def backends() -> list[dict[str, Any]]:

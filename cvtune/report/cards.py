@@ -95,11 +95,13 @@ def draw_cards(
 def _draw_truth(data: PictureData, finder: NDArray[np.int64], step: int, i: int) -> Markup:
     view, scale = _view(data, i)
     parts = []
+    # A detector's boxes are compared with boxes, also where the ground truth has masks.
+    masks = not len(data.found) or any(data.found_masks)
     for n in np.flatnonzero(data.truth.image == i).tolist():
         category, crowd, by = int(data.truth.category[n]), bool(data.truth.crowd[n]), int(finder[n])
         name = shorten(data.class_names[category], 24) + (" (crowd)" if crowd else "")
         style = "o crowd" if crowd else "o" if by >= 100 * step else "o missed"
-        path = mask_path(data.truth_masks[n], data.sizes_wh[i], view)
+        path = mask_path(data.truth_masks[n], data.sizes_wh[i], view) if masks else ""
         parts.append(draw_box(style, {"c": category, "b": by}, data.truth.boxes_xywh[n] * scale, name, path, view))
     return Markup("").join(parts)
 
@@ -128,6 +130,8 @@ def _draw_found(
 
 def _view(data: PictureData, i: int) -> tuple[tuple[int, int], NDArray[np.float64]]:
     size_wh = data.sizes_wh[i]
+    if min(size_wh) < 1:
+        raise DataError("its width and height are not in the ground truth")
     view = view_size(size_wh)
     return view, np.tile(np.array(view, np.float64) / np.maximum(size_wh, 1), 2)
 

@@ -20,6 +20,7 @@ class Comparison:
     """What a comparison shows; `labels` are the runs' names, made different where two are equal.
 
     `scores`: (name, (value, difference to the first run) a run). `classes`: the same per class, values as fractions.
+    `paired`: for each run, (kind, name of one of the twelve numbers) -> 95 % interval of its difference to the first.
     """
 
     runs: tuple[RunFacts, ...]
@@ -31,6 +32,11 @@ class Comparison:
     classes: Sequence[tuple[str, tuple[tuple[Any, str], ...]]]
     classes_left_out: int
     settings: Sequence[tuple[str, tuple[str, ...]]]
+    paired: Sequence[Mapping[tuple[str, str], tuple[float, float]]] = ()
+
+    def interval(self, run: int, kind: str, name: str) -> tuple[float, float] | None:
+        """The interval of a difference to the first run, as fractions; None where it is not known."""
+        return self.paired[run].get((kind, name)) if run < len(self.paired) else None
 
 
 def make_comparison(runs: Sequence[RunFacts]) -> Comparison:

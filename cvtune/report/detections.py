@@ -19,29 +19,23 @@ __all__ = ["PictureData", "read_picture_data"]
 
 
 class _Image(msgspec.Struct, gc=False):
-    id: int | str
-    file_name: str = ""
-    width: float | None = None
-    height: float | None = None
-
-
-class _Category(msgspec.Struct, gc=False):
-    id: int | str
-    name: str
+    id: int
+    file_name: str
+    width: int
+    height: int
 
 
 class _Annotation(msgspec.Struct, gc=False):
-    image_id: int | str
-    category_id: int | str
+    image_id: int
+    category_id: int
     bbox: tuple[float, float, float, float]
-    iscrowd: int | bool | None = 0
+    iscrowd: int | bool = 0
     segmentation: msgspec.Raw = msgspec.Raw()
 
 
 class _File(msgspec.Struct):
     images: list[_Image]
     annotations: list[_Annotation]
-    categories: list[_Category] = []
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -92,61 +86,20 @@ def read_picture_data(facts: RunFacts) -> PictureData:
         raise DataError(f"There is no data/{path.name}, so there is no ground truth to draw.")
     truth = _decode(path, _File)
     position = {image.id: i for i, image in enumerate(truth.images)}
+    results = _decode(facts.run.predictions, list[_Result])
     source, names = _image_names(facts, position)
-    return _picture_data(
-        truth,
-        _decode(facts.run.predictions, list[_Result]),
-        [Path(image.file_name) for image in truth.images],
-        [names.get(i) or Path(image.file_name).name for i, image in enumerate(truth.images)],
-        class_map.names,
-        source,
-        # In the canonical data the category id of class i is i + 1.
-        ({i + 1: i for i in range(len(class_map))}, class_map.index_of_source_id),
-    )
-
-
-def _read_files(files: Files) -> PictureData:
-    from cvtune.data.image_files import ImageFinder, image_folders
-
-    truth = _decode(files.truth, _File)
-    results = _decode(files.predictions, list[_Result])
-    finder = ImageFinder(image_folders(files.truth, files.images))
-    found = [finder.find(image.file_name, any_suffix=True) for image in truth.images]
-    index = {category.id: i for i, category in enumerate(truth.categories)}
-    return _picture_data(
-        truth,
-        results,
-        [path[0] if path else Path(image.file_name) for image, path in zip(truth.images, found, strict=True)],
-        [image.file_name for image in truth.images],
-        tuple(category.name for category in truth.categories),
-        {image.id: i for i, image in enumerate(truth.images)},
-        (index, index),
-    )
-
-
-def _picture_data(
-    truth: _File,
-    results: list[_Result],
-    paths: list[Path],
-    names: list[str],
-    class_names: tuple[str, ...],
-    source: Mapping[int | str, int],
-    indices: tuple[Mapping[Any, int], Mapping[Any, int]],
-) -> PictureData:
-    """Columns. `source`: image id of a prediction -> position; `indices`: category id -> class, for truth and found."""
-    position = {image.id: i for i, image in enumerate(truth.images)}
-    index, index_of = indices
-    annotations = [a for a in truth.annotations if a.image_id in position and a.category_id in index]
+    annotations = [a for a in truth.annotations if a.image_id in position and 1 <= a.category_id <= len(class_map)]
+    index_of = class_map.index_of_source_id
     known = [r for r in results if r.image_id in source and r.category_id in index_of]
     boxed = [r for r in known if r.bbox is not None]
     return PictureData(
-        paths=tuple(paths),
-        names=tuple(names),
-        sizes_wh=tuple((int(image.width or 0), int(image.height or 0)) for image in truth.images),
-        class_names=class_names,
+        paths=tuple(Path(image.file_name) for image in truth.images),
+        names=tuple(names.get(i) or Path(image.file_name).name for i, image in enumerate(truth.images)),
+        sizes_wh=tuple((image.width, image.height) for image in truth.images),
+        class_names=class_map.names,
         truth=_objects(
             [position[a.image_id] for a in annotations],
-            [index[a.category_id] for a in annotations],
+            [a.category_id - 1 for a in annotations],
             [a.bbox for a in annotations],
             [1.0] * len(annotations),
             [bool(a.iscrowd) for a in annotations],
@@ -163,6 +116,49 @@ def _picture_data(
         unknown=len(results) - len(known),
         without_box=len(known) - len(boxed),
     )
+
+
+def _read_files(files: Files) -> PictureData:
+    """Of two files, read as `cvtune eval --gt --pred` reads them: predictions of other programs too."""
+    from cvtune.data.image_files import ImageFinder, image_folders
+    from cvtune.evaluation.foreign import read_foreign
+    from cvtune.evaluation.ground_truth import read_ground_truth
+
+    truth = read_ground_truth(files.truth)
+    foreign = read_foreign(files.predictions, truth)
+    columns = foreign.columns
+    finder = ImageFinder(image_folders(files.truth, files.images))
+    names = [name or str(image_id) for name, image_id in zip(truth.file_names, truth.image_index, strict=True)]
+    found = [finder.find(name, any_suffix=True) for name in names]
+    # Numbers from 1 on; 0 is what this ground truth has not.
+    image = [(foreign.image_index or truth.image_index).get(i, 0) for i in columns.image_ids]
+    category = [(foreign.category_index or truth.category_index).get(i, 0) for i in columns.category_ids]
+    known = [k for k in range(len(image)) if image[k] and category[k]]
+    boxed = [k for k in known if columns.boxes[k] is not None]
+    return PictureData(
+        paths=tuple(path[0] if path else Path(name) for name, path in zip(names, found, strict=True)),
+        names=tuple(names),
+        sizes_wh=tuple((width, height) for height, width in truth.sizes_hw),
+        class_names=truth.names,
+        truth=Objects(truth.image - 1, truth.category - 1, truth.boxes_xywh, np.ones(len(truth.image)), truth.crowd),
+        found=_objects(
+            [image[k] - 1 for k in boxed],
+            [category[k] - 1 for k in boxed],
+            [columns.boxes[k] for k in boxed],
+            [columns.scores[k] for k in boxed],
+            [False] * len(boxed),
+        ),
+        truth_masks=tuple(_raw(segmentation) for segmentation in truth.segmentations),
+        found_masks=tuple(_raw(columns.segmentations[k]) for k in boxed),
+        unknown=len(image) - len(known),
+        without_box=len(known) - len(boxed),
+    )
+
+
+def _raw(segmentation: Any) -> bytes:
+    if isinstance(segmentation, msgspec.Raw):
+        return bytes(segmentation)
+    return msgspec.json.encode(segmentation) if segmentation else b""
 
 
 def _decode(path: Path, kind: Any) -> Any:

@@ -218,6 +218,15 @@ def test_a_crowd_region_is_neither_missed_nor_makes_false_detections(make_run: A
     assert groups(drawn.found, "d ignored") == ["d ignored", "d ignored"]
 
 
+def test_a_detectors_ground_truth_is_drawn_as_boxes(make_run: Any) -> None:
+    run = make_run(masks=True)
+    results = [{k: v for k, v in r.items() if k != "segmentation"} for r in read_json(run.predictions)]
+    write_json(run.predictions, results)
+    gallery = gallery_of(run)
+    assert not gallery.masks
+    assert "<path" not in "".join(card.truth for card in gallery.cards)
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"images": [{"id": []}]}', '{"images": [], "annotations": []}'])
 def test_broken_ground_truth_is_a_sentence(make_run: Any, content: str) -> None:
     run: RunDir = make_run()

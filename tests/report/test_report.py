@@ -94,7 +94,7 @@ def read_page(path: Path) -> Page:
 @pytest.mark.parametrize("masks", [False, True])
 def test_a_whole_run(make_run: Any, masks: bool) -> None:
     run = make_run(masks=masks)
-    html, markdown = write_report([run])
+    html, markdown, _ = write_report([run])
     assert (html, markdown) == (run.path / "report.html", run.path / "report.md")
     assert markdown.read_text(encoding="utf-8").startswith("## discs")
     page = read_page(html)
@@ -206,7 +206,7 @@ def test_hostile_names_stay_text(make_run: Any) -> None:
     write_json(run.receipt, receipt)
     log = run.log.read_text().replace("loss_classifier", '</svg><script src=\\"http://evil.example\\">')
     run.log.write_text(log)
-    html, markdown = write_report([run])
+    html, markdown, _ = write_report([run])
     page = read_page(html)
     assert [attrs.get("type") for tag, attrs in page.tags if tag == "script"] == ["application/json", None]
     assert "<script>alert(1)</script>" in page.words
@@ -246,7 +246,7 @@ def test_a_thousand_classes_and_a_long_log_stay_small(make_run: Any) -> None:
 def test_out_may_be_a_folder_or_a_file(make_run: Any, tmp_path: Path) -> None:
     run = make_run()
     assert write_report([run], tmp_path / "there")[0] == tmp_path / "there" / "report.html"
-    html, markdown = write_report([run], tmp_path / "a" / "mine.html")
+    html, markdown, _ = write_report([run], tmp_path / "a" / "mine.html")
     assert (html.name, markdown.name) == ("mine.html", "mine.md")
     assert html.exists()
     assert markdown.exists()
@@ -261,7 +261,7 @@ def test_no_run_is_an_error() -> None:
 def test_several_runs_side_by_side(make_run: Any, tmp_path: Path) -> None:
     runs = [make_run("first", ap=0.498), make_run("second", ap=0.531, lr=0.02), make_run("unscored")]
     runs[2].metrics.unlink()
-    html, markdown = write_report(runs)
+    html, markdown, _ = write_report(runs)
     assert html == tmp_path / "runs" / "report.html"
     page = read_page(html)
     assert "second is ahead with box AP 53.1, 3.3 above the next." in page.words
