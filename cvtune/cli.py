@@ -123,7 +123,11 @@ def train(
     typer.echo(f"report: {run.path / 'report.html'}")
 
 
-@verb("cvtune eval runs/my-run --split test", "cvtune eval --gt val.json --pred predictions.json -o metrics.json")
+@verb(
+    "cvtune eval runs/my-run --split test",
+    "cvtune eval runs/my-run --explain",
+    "cvtune eval --gt val.json --pred predictions.json -o metrics.json",
+)
 def eval_(
     run: Annotated[Path | None, typer.Argument(metavar="RUN", show_default=False, help="A run directory.")] = None,
     gt: Annotated[Path | None, typer.Option(metavar="FILE", help="Ground truth in COCO's form.")] = None,
@@ -131,13 +135,26 @@ def eval_(
     engine: Annotated[Engine, typer.Option(help="What computes the scores.")] = Engine.hotcoco,
     split: Annotated[Split | None, typer.Option(help="Which part of the run's data; default: test, else val.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the scores as JSON.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why the score is low, with evidence.")] = False,
 ) -> None:
     """Compute COCO's scores of a run, or of any pair of COCO files."""
     from cvtune import verbs
+    from cvtune.errors import CvtuneError, SpecError
     from cvtune.evaluation.table import metrics_table
 
-    metrics = verbs.evaluate(run, gt, pred, engine.value, out, split.value if split else None)
-    console().print(metrics_table(metrics))
+    part = split.value if split else None
+    try:
+        console().print(metrics_table(verbs.evaluate(run, gt, pred, engine.value, out, part)))
+    except CvtuneError as error:
+        # What cannot be scored is what most needs an explanation.
+        if not explain or isinstance(error, SpecError):
+            raise
+        typer.echo(f"not scored: {error}", err=True)
+    if explain:
+        from cvtune.evaluation.why import explanation_table
+
+        beside = out.with_name("explanation.json") if out else None
+        console().print(explanation_table(verbs.explain(run, gt, pred, beside, part)))
 
 
 @verb(

@@ -19,12 +19,14 @@ from cvtune.runs import RunDir, write_json
 if TYPE_CHECKING:
     from cvtune.data.checks import Report
     from cvtune.data.set_stats import SetStats
+    from cvtune.evaluation.why import Explanation
 
 __all__ = [
     "backends",
     "check",
     "convert",
     "evaluate",
+    "explain",
     "models",
     "plan",
     "predict",
@@ -205,6 +207,30 @@ def evaluate(
     if out is not None:
         write_json(out, metrics)
     return metrics
+
+
+def explain(
+    run: Path | None = None,
+    gt: Path | None = None,
+    pred: Path | None = None,
+    out: Path | None = None,
+    split: str | None = None,
+) -> Explanation:
+    """Why a run or a pair of COCO files scores low; written to `out`, of a run by default to its explanation.json."""
+    from cvtune.evaluation.why import explain as explain_pair
+    from cvtune.evaluation.why import explain_run
+
+    if run is not None:
+        directory = open_run(run)
+        explanation = explain_run(directory, pred, split)
+        out = out or directory.path / "explanation.json"
+    elif gt is not None and pred is not None:
+        explanation = explain_pair(gt, pred)
+    else:
+        raise SpecError("eval --explain: give a run directory, or both --gt GT.json and --pred PRED.json")
+    if out is not None:
+        write_json(out, explanation.to_json())
+    return explanation
 
 
 def predict(

@@ -26,7 +26,7 @@ class GroundTruth:
     never reach an engine: images, categories and annotations get 1..n. The order is pycocotools' own (images and
     categories by id, annotations by their place in the file), since it decides between equal scores and in which
     order class APs are added up. Annotations of unlisted images and categories are left out, as pycocotools does.
-    `file_names` are the images', in their order.
+    `file_names` are the images', in their order; `listed` are the images' numbers in the order of the file.
     """
 
     where: str
@@ -43,6 +43,7 @@ class GroundTruth:
     positions: tuple[int, ...]
     dropped: int
     file_names: tuple[str | None, ...] = ()
+    listed: tuple[int, ...] = ()
 
     @property
     def without_mask(self) -> int:
@@ -213,6 +214,7 @@ def _ground_truth(columns: _Columns, where: str) -> GroundTruth:
         tuple(kept.tolist()),
         len(image) - len(kept),
         tuple(files[image_id] for image_id in image_index),
+        tuple(image_index[image_id] for image_id in sizes),
     )
 
 
