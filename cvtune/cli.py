@@ -106,6 +106,36 @@ def translate(
         sys.stdout.write(native.text)
 
 
+@verb("cvtune doctor spec.yaml", "cvtune doctor spec.yaml --no-trial --json")
+def doctor(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    trial: Annotated[bool, typer.Option("--trial/--no-trial", help="Train a little: memory, time, learning.")] = True,
+    images: Annotated[int, typer.Option(min=1, max=64, help="How many images the model must learn by heart.")] = 6,
+    steps: Annotated[int, typer.Option(min=4, help="In how many steps.")] = 120,
+    minutes: Annotated[float, typer.Option(min=0.1, help="The limit of each trial.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what would spoil a training: data, environment, memory, time, learning; exit status 1 on errors."""
+    from cvtune import verbs
+
+    lines = []
+    for line in verbs.doctor(spec, overrides or (), trial, images, steps, minutes):
+        lines.append(line)
+        if not as_json:
+            colour = {"ok": "green", "warning": "yellow", "error": "red"}[line.level]
+            typer.echo(f"{typer.style(f'{line.level:8}', fg=colour)}{line.topic:12} {line.seen}")
+            if line.fix:
+                typer.echo(f"{'':20} fix: {line.fix}")
+    counts = {level: sum(line.level == level for line in lines) for level in ("error", "warning", "ok")}
+    if as_json:
+        print_json({"errors": counts["error"], "lines": [line.to_json() for line in lines]})
+    else:
+        typer.echo(", ".join(f"{n} {level}{'s' if n != 1 and level != 'ok' else ''}" for level, n in counts.items()))
+    if counts["error"]:
+        raise typer.Exit(1)
+
+
 @verb("cvtune train spec.yaml", "cvtune train spec.yaml -s train.epochs=3 -s data.batch_size=4 --overwrite")
 def train(
     spec: SpecFile,

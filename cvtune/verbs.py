@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,12 +19,14 @@ from cvtune.runs import RunDir, write_json
 if TYPE_CHECKING:
     from cvtune.data.checks import Report
     from cvtune.data.set_stats import SetStats
+    from cvtune.doctor import Line
     from cvtune.evaluation.why import Explanation
 
 __all__ = [
     "backends",
     "check",
     "convert",
+    "doctor",
     "evaluate",
     "explain",
     "models",
@@ -264,6 +266,20 @@ def report(
     if gt is None or pred is None:
         raise SpecError("report: give run directories, or both --gt GT.json and --pred PRED.json")
     return write_file_report(Files(gt, pred, images), out)
+
+
+def doctor(
+    spec_path: Path,
+    overrides: Sequence[str] = (),
+    trial: bool = True,
+    images: int = 6,
+    steps: int = 120,
+    minutes: float = 10.0,
+) -> Iterator[Line]:
+    """What is right and wrong before a training, line after line; see `cvtune.doctor.examine`."""
+    from cvtune.doctor import examine
+
+    return examine(spec_path, overrides, trial, images, steps, minutes)
 
 
 def backends() -> list[dict[str, Any]]:
