@@ -165,6 +165,17 @@ def eval_(
     engine: Annotated[Engine, typer.Option(help="What computes the scores.")] = Engine.hotcoco,
     split: Annotated[Split | None, typer.Option(help="Which part of the run's data; default: test, else val.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the scores as JSON.")] = None,
+    analysis: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what stands behind the scores; a run does anyway.")
+    ] = None,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            metavar="FILE|ATTRIBUTE",
+            help="Score parts of the images apart: listed in a file, or by folder, ...",
+        ),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say why the score is low, with evidence.")] = False,
 ) -> None:
     """Compute COCO's scores of a run, or of any pair of COCO files."""
@@ -174,7 +185,7 @@ def eval_(
 
     part = split.value if split else None
     try:
-        console().print(metrics_table(verbs.evaluate(run, gt, pred, engine.value, out, part)))
+        console().print(metrics_table(verbs.evaluate(run, gt, pred, engine.value, out, part, analysis, slices or ())))
     except CvtuneError as error:
         # What cannot be scored is what most needs an explanation.
         if not explain or isinstance(error, SpecError):

@@ -14,7 +14,7 @@ from cvtune.backends.base import NativeConfig
 from cvtune.data.receipt import Receipt
 from cvtune.errors import CvtuneError, SpecError, UnsupportedError
 from cvtune.plan import Plan
-from cvtune.runs import RunDir, write_json
+from cvtune.runs import RunDir, read_json, write_json
 
 if TYPE_CHECKING:
     from cvtune.data.checks import Report
@@ -182,10 +182,14 @@ def evaluate(
     engine: Literal["hotcoco", "pycocotools"] = "hotcoco",
     out: Path | None = None,
     split: str | None = None,
+    analysis: Path | None = None,
+    slices: Sequence[str] = (),
 ) -> dict[str, Any]:
     """COCO scores of a run, or of any pair of COCO files.
 
-    For a run, a `split` other than the one whose predictions lie there is predicted first.
+    For a run, a `split` other than the one whose predictions lie there is predicted first. A run gets its
+    analysis.json; for a pair it is written where `analysis` says, and the scores have intervals then. `slices`: images
+    to score apart.
     """
     import cvtune.evaluation as evaluation
 
@@ -194,7 +198,15 @@ def evaluate(
     if run is None:
         if gt is None or pred is None:
             raise SpecError("eval: give a run directory, or both --gt GT.json and --pred PRED.json")
-        metrics = evaluation.evaluate(gt, pred, engine=engine, foreign=True)
+        if slices and analysis is None:
+            raise SpecError("eval: --slice needs --analysis FILE, where the scores of the slices are written")
+        if analysis is None:
+            metrics = evaluation.evaluate(gt, pred, engine=engine, foreign=True)
+        else:
+            from cvtune.evaluation.analyse import analyse_pair
+
+            metrics, analysed = analyse_pair(gt, pred, engine, slices)
+            write_json(analysis, analysed.to_json())
     else:
         directory = open_run(run)
         split = split or directory.scored_split
@@ -205,7 +217,9 @@ def evaluate(
             with directory.locked() as lock:
                 out_path = directory.predictions_of(split)
                 predict_split(directory, read_spec(directory), split, directory.selected, out_path, lock)
-        metrics = evaluation.evaluate_run(directory, predictions=pred, split=split, engine=engine)
+        metrics = evaluation.evaluate_run(directory, predictions=pred, split=split, engine=engine, slices=slices)
+        if analysis is not None:
+            write_json(analysis, read_json(directory.analysis_of(split)))
     if out is not None:
         write_json(out, metrics)
     return metrics

@@ -169,12 +169,12 @@ REACH: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "plan": ("plan s.yaml", "plan", (Path("s.yaml"), ())),
     "plan, overrides": ("plan s.yaml -s a=1 --set b=[1,2]", "plan", (Path("s.yaml"), ["a=1", "b=[1,2]"])),
     "translate": ("translate s.yaml -s a=1", "translate", (Path("s.yaml"), ["a=1"])),
-    "eval a run": ("eval r", "evaluate", (Path("r"), None, None, "hotcoco", None, None)),
-    "eval a split": ("eval r --split test", "evaluate", (Path("r"), None, None, "hotcoco", None, "test")),
+    "eval a run": ("eval r", "evaluate", (Path("r"), None, None, "hotcoco", None, None, None, ())),
+    "eval a split": ("eval r --split test", "evaluate", (Path("r"), None, None, "hotcoco", None, "test", None, ())),
     "eval two files": (
         "eval --gt g.json --pred p.json --engine pycocotools -o m.json",
         "evaluate",
-        (None, Path("g.json"), Path("p.json"), "pycocotools", Path("m.json"), None),
+        (None, Path("g.json"), Path("p.json"), "pycocotools", Path("m.json"), None, None, ()),
     ),
     "predict": ("predict r a b", "predict", (Path("r"), ["a", "b"], Path("predictions.json"), None, None, None)),
     "predict, all": (

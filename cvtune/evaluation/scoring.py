@@ -9,12 +9,12 @@ from typing import Any, Literal
 from cvtune.errors import DataError, SpecError, nearest
 from cvtune.evaluation.detections import Columns, Detections, Hint, read_detections
 from cvtune.evaluation.engines import ENGINES, Engine, IouType
-from cvtune.evaluation.foreign import read_foreign
+from cvtune.evaluation.foreign import Foreign, read_foreign
 from cvtune.evaluation.ground_truth import read_ground_truth
 from cvtune.evaluation.metrics import check_equal, iou_metrics, notes
 from cvtune.evaluation.records import Id
 
-__all__ = ["EngineName", "Scorer", "evaluate", "evaluate_canonical"]
+__all__ = ["IOU_TYPES", "EngineName", "Scorer", "evaluate", "evaluate_canonical"]
 
 EngineName = Literal["hotcoco", "pycocotools"]
 IOU_TYPES: tuple[IouType, ...] = ("bbox", "segm")
@@ -75,7 +75,17 @@ class Scorer:
             RunError: `check` is on and pycocotools says another number.
         """
         foreign = read_foreign(results, self.truth)
-        metrics = self.score(foreign.columns, check, foreign.image_index, foreign.category_index)
+        found = self.read(foreign)
+        return self.with_notes(self.score_detections(found, foreign.columns.where, check), foreign)
+
+    def read(self, foreign: Foreign) -> Detections:
+        """The detections of predictions that were taken."""
+        index = foreign.image_index, foreign.category_index
+        return read_detections(foreign.columns, self.truth, self.want_masks, *index)
+
+    @staticmethod
+    def with_notes(metrics: dict[str, Any], foreign: Foreign) -> dict[str, Any]:
+        """Metrics whose notes begin with what was done to take the predictions."""
         return {**metrics, "notes": [*foreign.said, *metrics["notes"]]}
 
     @property

@@ -191,8 +191,10 @@ def fitted_readings(case: Case, reading: Reading) -> Iterator[BoxReading]:
         return
     sizes, true = np.median(boxes[:, 2:], 0), np.median(objects[:, 2:], 0)
     ratio = true / np.maximum(sizes, 1e-9)
-    if (np.abs(np.log(ratio)) > 0.05).any() and (sizes > 0).all():
-        factor, _ = _climb(case, reading, ratio, _scale_by)
+    for start in (ratio, _vote_factor(case, reading)):
+        if start is None or (np.abs(np.log(np.maximum(start, 1e-9))) < 0.05).all() or not (sizes > 0).all():
+            continue
+        factor, _ = _climb(case, reading, start, _scale_by)
         yield BoxReading(
             "boxes_resized",
             f"too {'small' if factor[0] > 1 else 'large'}: x times {factor[0]:.3g} and y times {factor[1]:.3g} fits",
@@ -297,6 +299,35 @@ def _vote(case: Case, reading: Reading, relative: bool) -> Floats | None:
     near = (np.abs(steps_xy - peak) <= 1.5 * width).all(1)
     offset: Floats = np.median(steps_xy[near], axis=0)
     return None if (np.abs(offset) < (0.05 if relative else 0.75)).all() else offset
+
+
+def _vote_factor(case: Case, reading: Reading) -> Floats | None:
+    """The two factors that most pairs of a prediction and an object of one image agree on."""
+    image, _, boxes, score = case.apply(reading)
+    objects = np.flatnonzero(case.objects)
+    votes = []
+    for number, (t, f) in by_image(case.truth.image[objects], image):
+        f = f[np.argsort(-score[f], kind="stable")][: len(t) + 5]
+        true, found = case.truth_boxes[objects[t]], boxes[f]
+        if not len(f):
+            continue
+        to = true[None, :, :2] + true[None, :, 2:] / 2
+        at = found[:, None, :2] + found[:, None, 2:] / 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = to / at
+            grown = true[None, :, 2:] / (found[:, None, 2:] * ratio)
+        # Near the corner that both share any factor fits.
+        far = to > 0.25 * case.sizes_wh[number]
+        votes.append(ratio[(far & (ratio > 0.02) & (ratio < 50) & (grown > 0.67) & (grown < 1.5)).all(2)])
+    if not votes or sum(map(len, votes)) < 20:
+        return None
+    logs = np.log(np.concatenate(votes))
+    width = 0.03
+    different, counts = np.unique(np.round(logs / width).astype(np.int64), axis=0, return_counts=True)
+    peak = different[counts.argmax()] * width
+    near = (np.abs(logs - peak) <= 1.5 * width).all(1)
+    factor: Floats = np.exp(np.median(logs[near], axis=0))
+    return factor
 
 
 def turned_images(case: Case, reading: Reading) -> tuple[BoxReading, NDArray[np.bool_]] | None:

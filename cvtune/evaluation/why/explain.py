@@ -107,7 +107,10 @@ def _explain(case: Case, run: RunDir | None) -> Explanation:
             causes += [cause] if cause else []
     ap50 = (found.before.ap50, found.after.ap50) if case.objects.any() else None
     if run is not None:
-        causes += _asked(training.read_training(run, case.split or "", found.after.ap50, found.after.ap))
+        # What training is to be blamed for are the images that were predicted.
+        share = max(seen.predicted_share(looked_at, found), 0.1)
+        ap50_there, ap_there = (min(1.0, value / share) for value in (found.after.ap50, found.after.ap))
+        causes += _asked(training.read_training(run, case.split or "", ap50_there, ap_there))
     return _told(causes, ap50)
 
 

@@ -12,7 +12,7 @@ from cvtune.evaluation.why.boxes import LAYOUTS, BoxReading, box_readings, fitte
 from cvtune.evaluation.why.case import Case, Quality, Reading
 from cvtune.evaluation.why.cause import Cause
 from cvtune.evaluation.why.ids import IdReading, class_readings, image_readings
-from cvtune.evaluation.why.overlap import suppress
+from cvtune.evaluation.why.overlap import first_hits, suppress
 
 __all__ = ["Found", "search"]
 
@@ -197,6 +197,9 @@ def _turned(case: Case, reading: Reading, quality: Quality) -> list[_Step]:
 
 
 def _classes(case: Case, reading: Reading) -> _Step | None:
+    hit, _ = first_hits(case, reading)
+    if len(case.category_ids) == 1 and len(np.unique(case.truth.category[hit])) > 1:
+        return None  # one id for all classes: no other meaning of it is right
     quality = case.quality(reading)
     best: tuple[IdReading, Quality] | None = None
     for found in class_readings(case, reading):

@@ -28,12 +28,28 @@ def no_objects(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause | Non
     """Ground truth without anything to find."""
     if case.objects.any():
         return None
+    crowds = int(case.truth.crowd.sum())
+    why = f": all {crowds} annotations are crowds (iscrowd 1), which are never missed" if crowds else ""
     return Cause(
         "ground_truth_empty",
         1.0,
-        f"the ground truth has {len(case.truth.sizes_hw)} images and no object that can be found",
+        f"the ground truth has {len(case.truth.sizes_hw)} images and no object that can be found{why}",
         "give annotations of these images, and a class list that holds their classes",
         "data.val, data.test",
+    )
+
+
+def orphans(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause | None:
+    """Annotations that belong to no image or class of the ground truth."""
+    dropped, kept = case.truth.dropped, len(case.truth.image)
+    if dropped < max(2, 0.1 * (dropped + kept)):
+        return None
+    return Cause(
+        "ground_truth_orphans",
+        min(0.97, 0.7 + 0.3 * dropped / (dropped + kept)),
+        f"{dropped} of {dropped + kept} ground-truth annotations name an image or a category that is not listed",
+        "make image_id and category_id of the annotations those of the lists of images and categories",
+        "annotations of the ground truth",
     )
 
 
@@ -153,7 +169,7 @@ def too_few_detections(case: Case, found: Found, plan: Mapping[str, Any]) -> Cau
     cut = at_cap & (objects > cap)
     planned = plan.get("eval.model_max_detections")
     capped = at_cap.sum() >= max(2, 0.2 * filled.sum()) and cut.sum() >= max(2, 0.1 * filled.sum())
-    if not capped or (cap >= 100 and cut.sum() < 0.3 * filled.sum()):
+    if not cap or not capped or (cap >= 100 and cut.sum() < 0.3 * filled.sum()):
         return None
     missed = int((objects - cap)[cut].sum())
     share = missed / int(case.objects.sum())
@@ -179,7 +195,7 @@ def images_without_predictions(case: Case, found: Found, plan: Mapping[str, Any]
     objects = np.bincount(case.truth.image[case.objects], minlength=len(case.sizes_wh))
     empty = (objects > 0) & (per_image == 0)
     filled = (objects > 0) & (per_image > 0)
-    share = empty.sum() / max(1, (objects > 0).sum())
+    share = 1 - predicted_share(case, found)
     if empty.sum() < 2 or share < 0.1 or not filled.any():
         return None
     hits = hits_by_image(case, found.reading)
@@ -192,12 +208,19 @@ def images_without_predictions(case: Case, found: Found, plan: Mapping[str, Any]
         return None
     return Cause(
         "images_not_predicted",
-        min(0.95, 0.6 + 0.4 * float(share)),
+        min(0.97, 0.6 + 0.4 * float(share) + (0.2 if recall >= 0.7 else 0.0)),
         f"{int(empty.sum())} of {int((objects > 0).sum())} images with objects have no prediction, while in the others "
         f"{100 * recall:.0f} % of the objects are hit",
         "predict every image: a shard of the predictions may be missing, or the run was cut short",
         "the step that writes predictions",
     )
+
+
+def predicted_share(case: Case, found: Found) -> float:
+    """The share of the images with objects that have a prediction, 0..1; 1 where there is nothing to share out."""
+    filled = np.unique(case.truth.image[case.objects])
+    predicted = np.unique(found.reading.images[case.image]) if len(case) else np.zeros(0, np.int64)
+    return float(np.isin(filled, predicted).mean()) if len(filled) else 1.0
 
 
 def unknown_ids(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause | None:
@@ -257,7 +280,7 @@ def one_class_for_all(case: Case, found: Found, plan: Mapping[str, Any]) -> Caus
     quality = case.quality(found.reading, classes=False)
     return Cause(
         "one_class_for_all",
-        0.93,
+        0.98,
         f"all predictions have category id {case.category_ids[0]!r}, though objects of {well} classes are hit; "
         f"with classes left out AP50 is {quality.ap50:.2f}, with them {found.after.ap50:.2f}",
         "write each detection's own class; single-class training or an index that is never set is usual",
@@ -507,6 +530,7 @@ RULES: Mapping[str, Rule] = {
     rule.__name__: rule
     for rule in (
         no_objects,
+        orphans,
         no_predictions,
         unknown_ids,
         unknown_categories,
