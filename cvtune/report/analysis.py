@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from cvtune.report.charts import Chart, Series, bar_chart, line_chart
@@ -12,7 +13,7 @@ from cvtune.report.text import count, is_number, percent, shorten
 
 __all__ = ["Analysis", "Cause", "Kind", "analysis_view", "interval_of", "interval_text"]
 
-MOST_LINES, MOST_LABELS, MOST_ROWS = 6, 20, 25
+MOST_LINES, MOST_LABELS, MOST_ROWS = 6, 20, 15
 ERRORS = {
     "Cls": "wrong class",
     "Loc": "badly placed",
@@ -203,7 +204,8 @@ def _confusion(part: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Any, ...
 def _label_error(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         {"missing": "not annotated", "class": "another class", "box": "another box"}.get(str(row.get("kind")), "–"),
-        shorten(row.get("file_name") or row.get("image_id") or "", 60),
+        # In a run the names are whole paths, which say nothing to whoever gets the report.
+        shorten(PurePath(str(row.get("file_name") or row.get("image_id") or "")).name, 60),
         shorten(row.get("class", ""), 40),
         f"{row['score']:.2f}" if is_number(row.get("score")) else "–",
         shorten(row.get("annotated_class") or "–", 40),

@@ -16,7 +16,7 @@ from markupsafe import Markup
 import cvtune
 from cvtune.data.image_files import image_folders
 from cvtune.errors import DataError, SpecError
-from cvtune.evaluation import evaluate
+from cvtune.evaluation.analyse import analyse_pair
 from cvtune.report.analysis import analysis_view
 from cvtune.report.compare import Comparison, make_comparison
 from cvtune.report.curves import comparison_curves, run_curves
@@ -98,10 +98,10 @@ def write_file_report(files: Files, out: Path | None = None) -> Written:
         DataError: a file is wrong, in one line that says where.
     """
     image_folders(files.truth, files.images)  # refuses a folder that is none
-    metrics = evaluate(files.truth, files.predictions, foreign=True)
+    metrics, analysis = analyse_pair(files.truth, files.predictions)
     command = ["cvtune", "report", "--gt", str(files.truth), "--pred", str(files.predictions)]
     command += ["--images", str(files.images)] if files.images else []
-    facts = facts_of_files(files, metrics, shlex.join(command))
+    facts = facts_of_files(files, metrics, shlex.join(command), analysis.to_json())
     return _write_one(facts, _page(out, files.predictions.parent))
 
 

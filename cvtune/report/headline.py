@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from cvtune.report.analysis import interval_of, interval_text
@@ -121,7 +122,9 @@ def _facts(facts: RunFacts) -> tuple[str, ...]:
         parts.append(name)
     weights = facts.setting("model.weights")
     if weights:
-        parts.append(f"from {shorten(weights, 60)} weights" if weights != "none" else "from random weights")
+        # Of a file its name: the folder says nothing to whoever gets the report.
+        name = shorten(PurePath(str(weights)).name if "/" in str(weights) else weights, 60)
+        parts.append(f"from {name} weights" if weights != "none" else "from random weights")
     if facts.class_map:
         parts.append(plural(len(facts.class_map), "class", "classes"))
     images = facts.data.get("train", {}).get("images")

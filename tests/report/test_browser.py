@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from cvtune.evaluation import evaluate_run
 from cvtune.report import write_report
 from cvtune.runs import read_json, write_json
 
@@ -179,6 +180,7 @@ def test_charts_say_values_to_pointer_and_keys(make_run: Any, open_page: Any) ->
 def test_a_phone_scrolls_only_down(make_run: Any, open_page: Any, several: bool) -> None:
     runs = [make_run(masks=True, names=("W" * 300, "blue disc"), file_name="a" * 300 + "{}.png")]
     write_json(runs[0].record, read_json(runs[0].record) | {"device": "d" * 300, "command": "c" * 3000})
+    evaluate_run(runs[0])  # what stands behind the scores is shown too
     if several:
         runs.append(make_run("n" * 90, lr=0.3))
     page = open_page(write_report(runs)[0], viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)

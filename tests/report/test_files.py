@@ -45,7 +45,9 @@ def test_two_files_are_enough(tmp_path: Path, stems: bool) -> None:
     assert html == predictions.parent / "report.html"
     page = html.read_text()
     assert "<h1>Box AP " in page
+    assert "(95 % interval " in page
     assert "on 3 images." in page
+    assert "What each kind of mistake costs" in page
     assert page.count("<image ") == 3
     assert "cannot be shown" not in page
     # Nothing is said of a training that nobody knows of.
