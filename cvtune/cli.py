@@ -6,12 +6,15 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from cvtune import cli_data  # its verbs come first in the help
 from cvtune.cli_parts import AsJson, app, console, print_json, print_table, shown, verb
+
+if TYPE_CHECKING:
+    from cvtune.evaluation.comparison import Difference
 
 __all__ = ["app", "cli_data", "main"]
 
@@ -196,6 +199,36 @@ def eval_(
 
         beside = out.with_name("explanation.json") if out else None
         console().print(explanation_table(verbs.explain(run, gt, pred, beside, part)))
+
+
+@verb("cvtune compare runs/a runs/b", "cvtune compare a.json b.json --gt val.json --json")
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", show_default=False, help="A run, or predictions with --gt.")],
+    b: Annotated[Path, typer.Argument(metavar="B", show_default=False, help="What is compared with it.")],
+    gt: Annotated[Path | None, typer.Option(metavar="FILE", help="Ground truth, for two files of predictions.")] = None,
+    split: Annotated[Split | None, typer.Option(help="Which part of the runs' data; default: test, else val.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the comparison as JSON.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether B is better than A, with 95 % intervals from the same draws of images."""
+    from cvtune import verbs
+
+    told = verbs.compare(a, b, gt, split.value if split else None, out)
+    if as_json:
+        print_json(told.to_json())
+        return
+
+    def row(name: str, one: Difference) -> list[str]:
+        spread = "-" if one.interval is None else f"{100 * one.interval[0]:+.1f} to {100 * one.interval[1]:+.1f}"
+        return [name, f"{100 * one.a:.1f}", f"{100 * one.b:.1f}", f"{100 * one.difference:+.1f}", spread]
+
+    for title, figures in (("x100", told.figures), ("AP of class", told.per_class)):
+        columns = [title, "A", "B", "difference", "95 % interval"]
+        print_table(columns, [row(name, figure) for name, figure in figures.items()])
+    for line in (told.sentence, *told.notes):
+        typer.echo(line)
 
 
 @verb(

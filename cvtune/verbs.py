@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from cvtune.data.checks import Report
     from cvtune.data.set_stats import SetStats
     from cvtune.doctor import Line
+    from cvtune.evaluation.comparison import Comparison
     from cvtune.evaluation.why import Explanation
 
 __all__ = [
     "backends",
     "check",
+    "compare",
     "convert",
     "doctor",
     "evaluate",
@@ -247,6 +249,18 @@ def explain(
     if out is not None:
         write_json(out, explanation.to_json())
     return explanation
+
+
+def compare(a: Path, b: Path, gt: Path | None = None, split: str | None = None, out: Path | None = None) -> Comparison:
+    """Whether B is better than A, with intervals: two runs, or two files of predictions and their ground truth."""
+    from cvtune.evaluation.comparison import compare_files, compare_runs
+
+    if gt is not None and split is not None:
+        raise SpecError("compare: --split is of runs; leave it out with --gt")
+    comparison = compare_files(gt, a, b) if gt is not None else compare_runs(open_run(a), open_run(b), split)
+    if out is not None:
+        write_json(out, comparison.to_json())
+    return comparison
 
 
 def predict(

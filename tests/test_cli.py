@@ -32,7 +32,19 @@ from cvtune.runs import RunDir
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 DATA_VERBS = ["init", "convert", "check", "stats", "split", "merge", "draw"]
-VERBS = [*DATA_VERBS, "plan", "translate", "doctor", "train", "eval", "predict", "report", "backends", "models"]
+VERBS = [
+    *DATA_VERBS,
+    "plan",
+    "translate",
+    "doctor",
+    "train",
+    "eval",
+    "compare",
+    "predict",
+    "report",
+    "backends",
+    "models",
+]
 
 SCORES = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), 0.5)
 METRICS = {
