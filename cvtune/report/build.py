@@ -157,6 +157,7 @@ def _comparison_html(comparison: Comparison) -> str:
     return _render(
         "compare.html",
         title=comparison.main,
+        comparison=comparison,
         main=comparison.main,
         notes=comparison.notes,
         labels=comparison.labels,

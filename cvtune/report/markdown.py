@@ -106,11 +106,23 @@ def comparison_markdown(comparison: Comparison) -> str:
         lines += [f"> {plain(note)}", ""]
     heads = ["", *map(code, comparison.labels)]
     if comparison.scores:
-        rows = [[plain(name), *(_with_difference(*cell) for cell in cells)] for name, cells in comparison.scores]
+        rows = [
+            [
+                plain(name),
+                *(_with_difference(*cell, comparison.sure(i, name)) for i, cell in enumerate(cells)),
+            ]
+            for name, cells in comparison.scores
+        ]
         lines += ["### Scores (× 100, differences to the first)", "", *_table(heads, rows, len(comparison.runs))]
     if comparison.classes:
         rows = [
-            [code(name), *(_with_difference(percent(value), change) for value, change in cells)]
+            [
+                code(name),
+                *(
+                    _with_difference(percent(value), change, comparison.sure_of_class(i, name))
+                    for i, (value, change) in enumerate(cells)
+                ),
+            ]
             for name, cells in comparison.classes
         ]
         lines += ["### AP per class", "", *_table(heads, rows, len(comparison.runs))]
@@ -156,8 +168,10 @@ def _classes(facts: RunFacts) -> list[str]:
     return [*lines, f"{hidden} more classes are in metrics.json.", ""] if hidden else lines
 
 
-def _with_difference(value: str, change: str) -> str:
-    return f"{value} ({change})" if change else value
+def _with_difference(value: str, change: str, sure: str = "") -> str:
+    if not change:
+        return value
+    return f"{value} ({change}; {sure})" if sure else f"{value} ({change})"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0, note: bool = True) -> list[str]:

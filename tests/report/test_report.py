@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cvtune.errors import SpecError
+from cvtune.evaluation import evaluate_run
 from cvtune.report import write_report
 from cvtune.runs import RunDir, read_json, write_json
 
@@ -274,6 +275,25 @@ def test_several_runs_side_by_side(make_run: Any, tmp_path: Path) -> None:
     text = markdown.read_text(encoding="utf-8")
     assert "| Box AP | 49.8 | 53.1 (+3.3) | – |" in text
     assert "| `train.optimizer.lr` | `0.01` | `0.02` | `0.01` |" in text
+
+
+def test_two_runs_are_compared_on_the_same_draws(make_run: Any) -> None:
+    runs = [make_run("first", images=30), make_run("second", images=30)]
+    # The second run finds a third of what the first does.
+    write_json(runs[1].predictions, read_json(runs[1].predictions)[::3])
+    for run in runs:
+        evaluate_run(run)
+    html, markdown, record = write_report(runs)
+    page = read_page(html)
+    assert re.search(r"first is better by [0-9.]+ AP, interval [0-9.]+ to [0-9.]+\.", page.words)
+    assert re.search(r"Box AP [0-9.]+ [0-9.]+ −[0-9.]+ −[0-9.]+ to −[0-9.]+ Box AP50", page.words)
+    assert re.search(r"red disc [0-9.]+ [0-9.]+ −[0-9.]+ −[0-9.]+ to [−+][0-9.]+ ", page.words)
+    assert "95 % interval on the same draws of the same images" in page.words
+    assert re.search(r"\| Box AP \| [0-9.]+ \| [0-9.]+ \(−[0-9.]+; −[0-9.]+ to −[0-9.]+\) \|", markdown.read_text())
+    figure = read_json(record)["comparison"]["figures"][0]
+    low, high = figure["intervals"][1]
+    assert low < figure["differences"][1] < high < 0
+    assert figure["intervals"][0] is None
 
 
 def test_runs_that_do_not_compare_are_told_apart(make_run: Any, tmp_path: Path) -> None:
