@@ -9,13 +9,17 @@ from typing import Any
 
 from cvtune.doctor.line import Line
 from cvtune.doctor.trial import Trial, pick_images, run_trial
+from cvtune.evaluation.why import explain
 from cvtune.plan import Plan
 from cvtune.report.text import duration
 from cvtune.runs import RunDir
+from cvtune.training import predict_split
+from cvtune.worker import read_spec
 
 __all__ = ["check_learning", "check_time", "judge"]
 
 TIMED_STEPS = 4
+MOST_CAUSES = 3
 # A handful of images is learnt when AP50 on them reaches this; below LOW the model finds next to nothing.
 LEARNT, LOW = 0.5, 0.1
 # The loss falls when the mean of its last steps is below this share of that of its first.
@@ -82,7 +86,21 @@ def check_learning(
         "data.batch_size": batch,
     }
     trial = run_trial(spec_path, overrides, images, folder / "handful", seconds, changes)
-    yield judge(trial, picked)
+    line = judge(trial, picked)
+    yield line
+    if line.level != "ok" and trial.steps and not trial.stopped:
+        yield from _causes(trial, images)
+
+
+def _causes(trial: Trial, images: Path) -> Iterator[Line]:
+    """What the predictions of a trial that failed look like."""
+    run = trial.run
+    predictions = run.predictions_of("val")
+    if not predictions.exists():
+        predict_split(run, read_spec(run), "val", run.selected, predictions)
+    for cause in explain(images, predictions).causes[:MOST_CAUSES]:
+        seen = f"{100 * cause.certainty:.0f} % sure: {cause.seen}"
+        yield Line("warning", "learning", seen, f"{cause.fix} ({cause.line})")
 
 
 def judge(trial: Trial, picked: int) -> Line:

@@ -112,6 +112,10 @@ def _intervals(drawn: Paired | None) -> dict[tuple[str, str], tuple[float, float
 
 def _labels(runs: Sequence[RunFacts]) -> tuple[str, ...]:
     names = [shorten(facts.name, 40) for facts in runs]
+    if len(set(names)) < len(names):
+        # A copied run keeps its name; its folder has another.
+        folders = [shorten(facts.run.path.name, 40) for facts in runs]
+        names = folders if len(set(folders)) > len(set(names)) else names
     counts = Counter(names)
     return tuple(f"{name} ({i})" if counts[name] > 1 else name for i, name in enumerate(names, 1))
 

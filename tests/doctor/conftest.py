@@ -6,7 +6,8 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import cvtune.host
 import cvtune.training
 from cvtune import errors, worker
 from cvtune.backends import BACKENDS
-from cvtune.backends.base import Host
+from cvtune.backends.base import Detection, Host
 from cvtune.errors import MissingDependencyError, RunError
 from cvtune.runs import RunDir, append_jsonl, read_json
 
@@ -44,6 +45,7 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         "found": True,
         "fails": None,
         "missing": False,
+        "corners": False,
         "trained": [],
     }
     own_train, own_predict = module.train, module.predict
@@ -72,7 +74,13 @@ def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     monkeypatch.setattr(module, "probe", probe)
     monkeypatch.setattr(module, "train", train)
     monkeypatch.setattr(module, "step_memory", lambda run: behaviour["memory"])
-    monkeypatch.setattr(module, "predict", lambda *a: own_predict(*a) if behaviour["found"] else iter(()))
+
+    def predict(*arguments: Any) -> Iterator[Detection]:
+        for found in own_predict(*arguments) if behaviour["found"] else ():
+            x, y, w, h = found.bbox_xywh
+            yield replace(found, bbox_xywh=(x, y, x + w, y + h)) if behaviour["corners"] else found
+
+    monkeypatch.setattr(module, "predict", predict)
     monkeypatch.setitem(sys.modules, "cvtune_toy", module)
     monkeypatch.setitem(BACKENDS, "toy", "cvtune_toy")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
