@@ -106,19 +106,30 @@ def translate(
         sys.stdout.write(native.text)
 
 
-@verb("cvtune train spec.yaml", "cvtune train spec.yaml -s train.epochs=3 -s data.batch_size=4 --overwrite")
+@verb(
+    "cvtune train spec.yaml",
+    "cvtune train spec.yaml -s train.epochs=3 -s data.batch_size=4 --overwrite",
+    "cvtune train spec.yaml --seeds 3",
+)
 def train(
     spec: SpecFile,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run of this name.")] = False,
     find_lr: Annotated[bool, typer.Option("--find-lr", help="Find the learning rate by a short trial first.")] = False,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", help="Train N times, seed by seed; mean and spread of the scores.")
+    ] = 1,
     trust_checkpoint: Trust = False,
 ) -> None:
     """Fine-tune, score and report; results are in runs/NAME."""
     from cvtune import verbs
 
     _trust(trust_checkpoint)
+    if seeds != 1:
+        out = verbs.train_seeds(spec, seeds, overrides or (), resume, overwrite, find_lr, console())
+        typer.echo(f"scores: {out}\nreport: {out.with_suffix('.html')}")
+        return
     run = verbs.train(spec, overrides or (), resume, overwrite, find_lr, console())
     typer.echo(f"report: {run.path / 'report.html'}")
 

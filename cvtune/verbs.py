@@ -31,6 +31,7 @@ __all__ = [
     "report",
     "stats",
     "train",
+    "train_seeds",
     "translate",
     "zoo",
 ]
@@ -169,6 +170,21 @@ def train(
     from cvtune.training import run_training
 
     return run_training(spec_path, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
+
+
+def train_seeds(
+    spec_path: Path,
+    count: int,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    find_lr: bool = False,
+    console: Console | None = None,
+) -> Path:
+    """Train with several seeds; returns the file with mean and spread of the scores."""
+    from cvtune.seeds import train_seeds as run_seeds
+
+    return run_seeds(spec_path, count, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
 
 
 def evaluate(

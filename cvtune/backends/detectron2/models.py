@@ -10,7 +10,7 @@ from typing import Any, Literal
 from cvtune.backends.base import ModelInfo
 from cvtune.backends.detectron2.lazy.recipes import backbone_name, family_name, predicts_masks
 from cvtune.backends.detectron2.zoo import find_config, is_lazy, left_out, published, read_official
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
 from cvtune.errors import SpecError, UnsupportedError, nearest
 from cvtune.spec import ModelSpec
 

@@ -10,7 +10,7 @@ from cvtune.backends.detectron2.lazy.recipes import lazy_recipe, train_sets
 from cvtune.backends.detectron2.models import change, model_of, task_of
 from cvtune.backends.detectron2.weights_names import starting_weights
 from cvtune.backends.detectron2.zoo import is_lazy, read_official
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
 from cvtune.spec import Spec
 
 __all__ = ["recipe", "score_section"]

@@ -20,21 +20,20 @@ from detectron2.utils.events import EventStorage
 from lightning.fabric import Fabric
 from torch import nn
 
+from cvtune.backends.batches import Batches, quiet_worker
 from cvtune.backends.checkpoints import check_class_lock, read_checkpoint
 from cvtune.backends.detectron2.config import RunConfig, build_model, precision_of, read_config, read_extras
 from cvtune.backends.detectron2.precise_bn import update_norms
 from cvtune.backends.detectron2.predict import detect
 from cvtune.backends.detectron2.samples import TrainingSamples, as_list
 from cvtune.backends.detectron2.weights import load_weights
+from cvtune.backends.ema import Ema
+from cvtune.backends.fabric import make_fabric, peak_memory_mb
 from cvtune.backends.journal import Journal, evaluation_record
 from cvtune.backends.saver import Saver
+from cvtune.backends.schedule import lr_at
 from cvtune.backends.seeds import mix_seed
 from cvtune.backends.stopping import StopRequest
-from cvtune.backends.torchvision.batches import Batches
-from cvtune.backends.torchvision.ema import Ema
-from cvtune.backends.torchvision.fabric import make_fabric, peak_memory_mb
-from cvtune.backends.torchvision.samples import quiet_worker
-from cvtune.backends.torchvision.schedule import lr_at
 from cvtune.classes import ClassMap
 from cvtune.errors import RunError
 from cvtune.evaluation import Scorer

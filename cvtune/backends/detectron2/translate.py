@@ -16,7 +16,7 @@ from cvtune.backends.detectron2.translate_model import translate_model
 from cvtune.backends.detectron2.translate_schedule import translate_schedule
 from cvtune.backends.detectron2.weights_names import starting_weights
 from cvtune.backends.detectron2.zoo import OfficialConfig, defaults, is_lazy, plain, read_official, weights_url
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 from cvtune.spec import ModelSpec

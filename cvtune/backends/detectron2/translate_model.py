@@ -7,7 +7,7 @@ from typing import Any
 
 from cvtune.backends.detectron2.models import Model, change
 from cvtune.backends.detectron2.recipes import score_section
-from cvtune.backends.mmdet.edits import Edits, Path
+from cvtune.backends.edits import Edits, Path
 from cvtune.plan import Plan
 
 __all__ = ["translate_model"]

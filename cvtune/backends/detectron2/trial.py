@@ -9,12 +9,12 @@ from typing import Any
 
 from detectron2.utils.events import EventStorage
 
+from cvtune.backends.batches import Batches
 from cvtune.backends.detectron2.config import read_config, read_extras
 from cvtune.backends.detectron2.samples import TrainingSamples
 from cvtune.backends.detectron2.train import make_optimizer, one_step, read_plan, start_fabric, starting_model
+from cvtune.backends.fabric import peak_memory_mb
 from cvtune.backends.lr_trial import rising_rates
-from cvtune.backends.torchvision.batches import Batches
-from cvtune.backends.torchvision.fabric import peak_memory_mb
 from cvtune.errors import RunError
 from cvtune.runs import RunDir
 

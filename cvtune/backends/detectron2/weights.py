@@ -12,7 +12,7 @@ from torch import nn
 
 from cvtune.backends.detectron2.names import Tensors, from_caffe2, from_torchvision_resnet, match_by_suffix
 from cvtune.backends.detectron2.unpickle import read_pickle
-from cvtune.backends.torchvision.layouts import find_layout
+from cvtune.backends.layouts import find_layout
 from cvtune.backends.weight_files import LoadReport, check_hash, fetch, is_trusted, load_checkpoint, state_dict_of
 from cvtune.errors import DataError
 

@@ -14,8 +14,8 @@ from typing import Any
 from cvtune.backends.detectron2.lazy.keys import INPUT_PATHS
 from cvtune.backends.detectron2.models import PYCLS_WEIGHTS, TORCHVISION_WEIGHTS, Model
 from cvtune.backends.detectron2.zoo import checkpoint, find_config, is_lazy, read_official
-from cvtune.backends.mmdet.edits import Edits
-from cvtune.backends.torchvision.layouts import peek_layout
+from cvtune.backends.edits import Edits
+from cvtune.backends.layouts import peek_layout
 from cvtune.errors import UnsupportedError
 
 __all__ = ["INPUT_KEYS", "TORCHVISION_INPUT", "WEIGHTS_PATHS", "starting_weights"]

@@ -14,8 +14,8 @@ import torchvision
 from torchvision.models import mobilenet_v2, mobilenet_v3_large, resnet18, vgg16
 from torchvision.models.detection import ssdlite
 
+from cvtune.backends.layouts import find_layout, peek_scope
 from cvtune.backends.torchvision.build import build_model
-from cvtune.backends.torchvision.layouts import find_layout, peek_scope
 from cvtune.backends.torchvision.weights import load_checkpoint, load_weights
 from cvtune.errors import DataError, RunError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cvtune.backends.mmdet.edits import Edits, Path
+from cvtune.backends.edits import Edits, Path
 from cvtune.errors import SpecError, nearest
 
 __all__ = ["merge_native"]

@@ -13,7 +13,7 @@ from cvtune.backends.detectron2.lazy.translate_model import translate_model
 from cvtune.backends.detectron2.lazy.translate_schedule import translate_schedule
 from cvtune.backends.detectron2.models import Model
 from cvtune.backends.detectron2.zoo import read_official
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
 from cvtune.plan import Plan
 
 __all__ = ["translate_lazy"]

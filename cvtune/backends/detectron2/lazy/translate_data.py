@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvtune.backends.detectron2.lazy.keys import AUGMENTATIONS, LOADER, Path, find_step
-from cvtune.backends.mmdet.edits import Edits, Kind
+from cvtune.backends.edits import Edits, Kind
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 

@@ -16,7 +16,7 @@ from cvtune.backends.detectron2.lazy.keys import (
 )
 from cvtune.backends.detectron2.models import Model, change
 from cvtune.backends.detectron2.weights_names import WEIGHTS_PATHS
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 

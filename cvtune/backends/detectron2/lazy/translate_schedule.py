@@ -14,7 +14,7 @@ from cvtune.backends.detectron2.translate_schedule import (
     set_rates,
     worker_extras,
 )
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
 from cvtune.plan import Plan
 
 __all__ = ["translate_schedule"]
