@@ -43,6 +43,7 @@ from cvtune.runs import RunDir, write_json, write_text
 
 __all__ = ["Written", "script_json", "write_file_report", "write_report"]
 
+OURS = b'{\n "schema": 1,\n "cvtune": '  # how report.json begins
 SCRIPTS = ("sort.js", "charts.js", "gallery.js")
 REASONS = {
     "worst": "most mistakes",
@@ -72,7 +73,7 @@ def write_report(runs: Sequence[RunDir], out: Path | None = None) -> Written:
         The paths of report.html, report.md and report.json.
 
     Raises:
-        SpecError: no run was given.
+        SpecError: no run was given; a file of that name with the suffix .json is there and is no report.
         RunError: a file cannot be written.
     """
     if not runs:
@@ -117,6 +118,11 @@ def _write_one(facts: RunFacts, page: Path) -> Written:
 
 def _write(page: Path, html: str, markdown: str, record: Any) -> Written:
     written = Written(page, page.with_suffix(".md"), page.with_suffix(".json"))
+    # `-o predictions.html` beside predictions.json must not cost the predictions.
+    if written.record.exists() and not written.record.read_bytes()[:40].startswith(OURS):
+        raise SpecError(
+            f"report: {written.record} would be overwritten, and is no report; choose another name than {page.name}"
+        )
     write_text(written.html, html)
     write_text(written.markdown, markdown)
     write_json(written.record, record)
