@@ -184,7 +184,7 @@ def elsewhere(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause | None
         )
     return Cause(
         "predictions_of_another_split",
-        0.6,
+        0.75,
         f"a tenth of the scores is above {np.quantile(case.score, 0.9):.2f}, yet only {100 * recall:.0f} % of the "
         "objects are hit, and no other reading of ids or boxes helps: the predictions may be of other images under the "
         "same ids",
@@ -207,7 +207,7 @@ def _by_chance(case: Case, found: Found) -> bool:
         other[used] = np.roll(used, step)
         chance.append(len(first_hits(case, replace(reading, images=other[reading.images]))[0]))
     expected = sum(chance) / len(chance)
-    return own <= 2 * expected + 3 * max(1.0, expected) ** 0.5
+    return bool(own <= 2 * expected + 3 * max(1.0, expected) ** 0.5)
 
 
 def _other_split(case: Case) -> tuple[str, float] | None:
