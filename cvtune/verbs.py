@@ -7,21 +7,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
-
-from cvtune.backends import backend_names, load_backend
-from cvtune.backends.base import NativeConfig
-from cvtune.data.receipt import Receipt
 from cvtune.errors import CvtuneError, SpecError, UnsupportedError
-from cvtune.plan import Plan
 from cvtune.runs import RunDir, read_json, write_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cvtune.backends.base import NativeConfig
     from cvtune.data.checks import Report
+    from cvtune.data.receipt import Receipt
     from cvtune.data.set_stats import SetStats
     from cvtune.doctor import Line
     from cvtune.evaluation.comparison import Comparison
     from cvtune.evaluation.why import Explanation
+    from cvtune.plan import Plan
 
 __all__ = [
     "backends",
@@ -172,6 +171,8 @@ def train(
     console: Console | None = None,
 ) -> RunDir:
     """Fine-tune, score, report; returns the run directory."""
+    from rich.console import Console
+
     from cvtune.training import run_training
 
     return run_training(spec_path, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
@@ -312,6 +313,7 @@ def doctor(
 
 def backends() -> list[dict[str, Any]]:
     """One row a backend: what is installed, on which device, with which kernels, and how to get what is missing."""
+    from cvtune.backends import backend_names, load_backend
     from cvtune.host import probe_host
 
     rows = []
@@ -347,6 +349,8 @@ def zoo(backend: str) -> list[dict[str, Any]]:
     Raises:
         UnsupportedError: the backend's models are all among its families.
     """
+    from cvtune.backends import load_backend
+
     listed = getattr(load_backend(backend), "zoo", None)
     if listed is None:
         raise UnsupportedError(f"models --zoo: backend {backend} has no zoo beside its families; leave --zoo out")
@@ -356,6 +360,8 @@ def zoo(backend: str) -> list[dict[str, Any]]:
 
 def models(backend: str = "torchvision") -> list[dict[str, Any]]:
     """One row for each family and backbone of a backend, with size and published AP of official configs."""
+    from cvtune.backends import load_backend
+
     rows = []
     for info in load_backend(backend).models().values():
         for backbone, config in info.backbones.items():

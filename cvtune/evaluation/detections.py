@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,16 @@ class _Result(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True)
 class Columns:
-    """What a results file says, before any check: n values each, None where a box or a mask is not given."""
+    """What a results file says, before any check: n values each, None where a box or a mask is not given.
+
+    Scores and boxes are arrays already where all are given and of the right type.
+    """
 
     where: str
     image_ids: list[Any]
     category_ids: list[Any]
-    scores: list[Any]
-    boxes: list[Any]
+    scores: list[Any] | NDArray[np.float64]
+    boxes: list[Any] | NDArray[np.float64]
     segmentations: list[Any]
 
 
@@ -103,7 +107,9 @@ def read_detections(
     scores = float_array(columns.scores, "score", where)
     image = _image_numbers(columns.image_ids, truth, image_index, where, hint)
     category = _category_numbers(columns.category_ids, truth, category_index, where)
-    boxes_given = _all_or_none([box is not None for box in columns.boxes], "bbox", where)
+    boxes_given = len(columns.boxes) > 0 and (
+        isinstance(columns.boxes, np.ndarray) or _all_or_none([box is not None for box in columns.boxes], "bbox", where)
+    )
     masks_given = (want_masks or not boxes_given) and _all_or_none(
         [has_mask(segmentation) for segmentation in columns.segmentations], "segmentation", where
     )
@@ -135,8 +141,8 @@ def read_columns(source: Path | str | Sequence[Mapping[str, Any]]) -> Columns:
                 where,
                 [result.image_id for result in results],
                 [result.category_id for result in results],
-                [result.score for result in results],
-                [result.bbox for result in results],
+                np.fromiter([result.score for result in results], np.float64, len(results)),
+                _box_columns([result.bbox for result in results]),
                 [result.segmentation for result in results],
             )
         source = parse_json(content, where)
@@ -155,6 +161,14 @@ def read_columns(source: Path | str | Sequence[Mapping[str, Any]]) -> Columns:
     )
 
 
+def _box_columns(boxes: list[tuple[float, float, float, float] | None]) -> list[Any] | NDArray[np.float64]:
+    """The boxes as one array, unless some are missing."""
+    try:
+        return np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)  # type: ignore[arg-type]
+    except TypeError:
+        return boxes
+
+
 def _all_or_none(given: Sequence[bool], key: str, where: str) -> bool:
     count = sum(given)
     if count not in (0, len(given)):
@@ -168,7 +182,7 @@ def _all_or_none(given: Sequence[bool], key: str, where: str) -> bool:
 def _numbers(ids: Sequence[Any], index: Mapping[Id, int], key: str, where: str) -> NDArray[np.int64]:
     """The numbers of `ids`, 0 for those that are unknown."""
     try:
-        return np.array([index.get(value, 0) for value in ids], np.int64)
+        return np.fromiter(map(index.get, ids, repeat(0)), np.int64, len(ids))
     except TypeError:
         at = next(i for i, value in enumerate(ids) if isinstance(value, list | dict))
         raise DataError(f"{where}[{at}].{key}: expected a number or a string, got {ids[at]!r}") from None

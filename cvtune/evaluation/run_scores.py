@@ -8,12 +8,10 @@ from typing import Any
 
 from cvtune.classes import ClassMap
 from cvtune.errors import DataError
-from cvtune.evaluation.analyse import add_intervals, analyse
 from cvtune.evaluation.detections import Hint, read_detections
 from cvtune.evaluation.engines import IouType
 from cvtune.evaluation.records import Id
 from cvtune.evaluation.scoring import IOU_TYPES, EngineName, Scorer
-from cvtune.evaluation.slices import make_slices
 from cvtune.runs import RunDir, read_json, write_json
 
 __all__ = ["evaluate_run"]
@@ -47,6 +45,10 @@ def evaluate_run(
         DataError: a file is missing, the predictions are wrong, or they were made with other classes.
         RunError: the engines differ, or metrics.json cannot be written.
     """
+    # Not for those who score two files, which should be quick.
+    from cvtune.evaluation.analyse import add_intervals, analyse
+    from cvtune.evaluation.slices import make_slices
+
     split = split or run.scored_split
     path = run.predictions_of(split) if predictions is None else Path(predictions)
     if not run.data(split).exists():

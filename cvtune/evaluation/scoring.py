@@ -12,7 +12,7 @@ from cvtune.evaluation.engines import ENGINES, Engine, IouType
 from cvtune.evaluation.foreign import Foreign, read_foreign
 from cvtune.evaluation.ground_truth import read_ground_truth
 from cvtune.evaluation.metrics import check_equal, iou_metrics, notes
-from cvtune.evaluation.records import Id
+from cvtune.evaluation.records import Id, no_collection
 
 __all__ = ["IOU_TYPES", "EngineName", "Scorer", "evaluate", "evaluate_canonical"]
 
@@ -175,8 +175,9 @@ def evaluate(
         RunError: the two engines differ.
         SpecError: an unknown engine or IoU type.
     """
-    scorer = Scorer(ground_truth, engine, iou_types)
-    return scorer.score_foreign(predictions, check) if foreign else scorer.score(predictions, check)
+    with no_collection():
+        scorer = Scorer(ground_truth, engine, iou_types)
+        return scorer.score_foreign(predictions, check) if foreign else scorer.score(predictions, check)
 
 
 def evaluate_canonical(

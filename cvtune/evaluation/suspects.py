@@ -11,7 +11,7 @@ from cvtune.evaluation.analysis import Box, LabelError, WorstImage
 from cvtune.evaluation.detections import Detections
 from cvtune.evaluation.ground_truth import GroundTruth
 from cvtune.evaluation.matching import Matcher, Matches
-from cvtune.evaluation.why.overlap import box_iou, by_image
+from cvtune.evaluation.overlap import box_iou, by_image
 
 __all__ = ["label_errors", "worst_images"]
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvtune.evaluation.overlap import by_image
 from cvtune.evaluation.why.case import Boxes, Case, Quality, Reading
-from cvtune.evaluation.why.overlap import by_image, hits_by_image
+from cvtune.evaluation.why.overlap import hits_by_image
 
 __all__ = ["LAYOUTS", "TURNS", "BoxReading", "box_readings", "fitted_readings", "turned_images"]
 

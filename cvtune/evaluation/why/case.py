@@ -235,9 +235,10 @@ def make_case(
         DataError: a score or a box is not made of finite numbers.
     """
     boxes = columns.boxes
-    if boxes and all(box is None for box in boxes):
-        boxes = [_mask_box(segmentation) for segmentation in columns.segmentations]
-    boxes = [(0, 0, 0, 0) if box is None else box for box in boxes]
+    if not isinstance(boxes, np.ndarray):
+        if boxes and all(box is None for box in boxes):
+            boxes = [_mask_box(segmentation) for segmentation in columns.segmentations]
+        boxes = [(0, 0, 0, 0) if box is None else box for box in boxes]
     image_ids, image = _codes(columns.image_ids)
     category_ids, category = _codes(columns.category_ids)
     folder = Path(truth.where).parent if Path(truth.where).suffix else None

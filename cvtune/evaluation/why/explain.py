@@ -12,9 +12,12 @@ import numpy as np
 from cvtune.errors import DataError
 from cvtune.evaluation.foreign import unwrap
 from cvtune.evaluation.ground_truth import GroundTruth, read_ground_truth
-from cvtune.evaluation.why import seen, training
+from cvtune.evaluation.why import training
 from cvtune.evaluation.why.case import Case, make_case
 from cvtune.evaluation.why.cause import Cause
+from cvtune.evaluation.why.rules import RULES, RUN_RULES
+from cvtune.evaluation.why.rules_content import predicted_share
+from cvtune.evaluation.why.rules_truth import truth_outside_images
 from cvtune.evaluation.why.search import Found, search
 from cvtune.runs import RunDir, read_json
 
@@ -97,25 +100,22 @@ def _explain(case: Case, run: RunDir | None) -> Explanation:
         image_size = {key.removeprefix(prefix): value for key, value in plan.items() if key.startswith(prefix)}
     plain = case.quality(case.plain)
     as_given = Found(case.plain, plain, plain, ())
-    wrong_truth = seen.truth_outside_images(case, as_given, plan)
+    wrong_truth = truth_outside_images(case, as_given, plan)
     looked_at = _mended(case, wrong_truth)
     found = search(looked_at, image_size)
     causes = [*found.causes, *([wrong_truth] if wrong_truth else [])]
-    for rule in seen.RULES.values():
-        if rule is not seen.truth_outside_images:
-            cause = rule(looked_at, found, plan)
-            causes += [cause] if cause else []
+    causes += [cause for rule in RULES.values() if (cause := rule(looked_at, found, plan))]
     ap50 = (found.before.ap50, found.after.ap50) if case.objects.any() else None
     if run is not None:
         # What training is to be blamed for are the images that were predicted.
-        share = max(seen.predicted_share(looked_at, found), 0.1)
+        share = max(predicted_share(looked_at, found), 0.1)
         ap50_there, ap_there = (min(1.0, value / share) for value in (found.after.ap50, found.after.ap))
         causes += _asked(training.read_training(run, case.split or "", ap50_there, ap_there))
     return _told(causes, ap50)
 
 
 def _asked(read: training.Training) -> list[Cause]:
-    return [cause for rule in training.RULES.values() if (cause := rule(read))]
+    return [cause for rule in RUN_RULES.values() if (cause := rule(read))]
 
 
 def _mended(case: Case, cause: Cause | None) -> Case:
