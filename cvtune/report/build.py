@@ -17,7 +17,7 @@ import cvtune
 from cvtune.data.image_files import image_folders
 from cvtune.errors import DataError, SpecError
 from cvtune.evaluation.analyse import analyse_pair
-from cvtune.report.analysis import analysis_view
+from cvtune.report.analysis import analysis_view, best_threshold
 from cvtune.report.compare import Comparison, make_comparison
 from cvtune.report.curves import comparison_curves, run_curves
 from cvtune.report.detections import PictureData, read_picture_data
@@ -112,7 +112,7 @@ def _page(out: Path | None, default: Path) -> Path:
 
 
 def _write_one(facts: RunFacts, page: Path) -> Written:
-    gallery = make_gallery(_pictures(facts))
+    gallery = make_gallery(_pictures(facts), best_threshold(facts))
     return _write(page, _run_html(facts, gallery), run_markdown(facts, gallery), run_record(facts, gallery))
 
 
