@@ -54,6 +54,7 @@ results: $(VENV)/.installed ## rerun the real-data results of the README (needs 
 benchmarks: $(VENV)/.installed ## side-by-side measurements; each prints ratios
 	$(BIN)/python benchmarks/train_torchvision.py
 	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/read_coco.py
 	$(BIN)/python benchmarks/convert.py --peers
 	$(BIN)/python benchmarks/startup.py

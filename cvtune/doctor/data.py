@@ -14,6 +14,7 @@ from cvtune.data.image_facts import look_at_images
 from cvtune.data.receipt import Receipt
 from cvtune.doctor.line import Level, Line
 from cvtune.plan import Plan
+from cvtune.report.text import plural
 from cvtune.runs import RunDir
 from cvtune.spec import DataSpec, Spec
 
@@ -35,6 +36,11 @@ FIXES: Mapping[str, str] = {
     "class-ids-shifted": "compare names and ids: cvtune draw shows them on images",
     "class-imbalance": "add images of the rare classes; their AP is a guess else",
     "mask-partly": "data.missing_masks: box (masks from boxes) or drop",
+    "box-zero-area": "it is left out of the training; mend it in the source",
+    "box-outside": "it is left out of the training; mend it in the source",
+    "annotation-lost": "it is left out of the training; cvtune check lists all of them",
+    "box-doubled": "remove one of the two: the model is punished for finding only one",
+    "box-overlapping": "look at them (cvtune draw): two boxes of one object lower AP",
     "box-tiny": "a larger data.image_size, or remove them",
 }
 
@@ -58,7 +64,7 @@ def check_data(spec: Spec, task: str) -> Iterator[Line]:
         if level != "ok":
             check = finding.check
             example = str(finding.examples[0])
-            seen = f"{check.id}: {finding.count:,} times: {check.meaning} First: {example}"
+            seen = f"{check.id}: {plural(finding.count, 'time')}: {check.meaning} First: {example}"
             yield Line(level, "data", seen, FIXES.get(check.id, "cvtune check lists all of them"))
 
 

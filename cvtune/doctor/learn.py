@@ -36,7 +36,7 @@ def check_time(
     """
     batch, images = int(plan["data.batch_size"]), folder / "timed.json"
     picked = pick_images(run.data("train"), min(64, max(batch, 4)), images)
-    changes = {"train.epochs": None, "train.iterations": TIMED_STEPS, "data.batch_size": min(batch, picked)}
+    changes = {**_length(TIMED_STEPS, picked, min(batch, picked)), "data.batch_size": min(batch, picked)}
     trial = run_trial(spec_path, overrides, images, folder / "timed", seconds, changes)
     a_step = trial.step_seconds
     if a_step is None:
@@ -80,8 +80,7 @@ def check_learning(
     picked = pick_images(run.data("train"), count, images)
     batch = min(picked, 4, int(plan["data.batch_size"]))
     changes = {
-        "train.epochs": None,
-        "train.iterations": steps,
+        **_length(steps, picked, batch),
         "train.schedule": {"name": "constant", "warmup_iterations": min(10, steps // 4)},
         "data.batch_size": batch,
     }
@@ -90,6 +89,11 @@ def check_learning(
     yield line
     if line.level != "ok" and trial.steps and not trial.stopped:
         yield from _causes(trial, images)
+
+
+def _length(steps: int, images: int, batch: int) -> dict[str, Any]:
+    """At least `steps` steps, in whole epochs: some official recipes change at one."""
+    return {"train.iterations": None, "train.epochs": math.ceil(steps / math.ceil(images / batch))}
 
 
 def _causes(trial: Trial, images: Path) -> Iterator[Line]:

@@ -23,7 +23,9 @@ def check_environment(spec: Spec, host: Host) -> Iterator[Line]:
     """The framework, its kernels, and whether the device that is there is the device that is used."""
     install = getattr(load_backend(spec.backend), "install", f"pip install 'cvtune[{spec.backend}]'")
     versions = ", ".join(f"{name} {version}" for name, version in host.versions.items())
-    yield Line("ok", "environment", f"{spec.backend} {host.backend_version} on {host.device_name} ({versions})")
+    kernels = "; ".join(f"{name}: {state}" for name, state in host.kernels.items())
+    seen = f"{spec.backend} {host.backend_version} on {host.device_name} ({versions}; kernels {kernels or 'none'})"
+    yield Line("ok", "environment", seen)
     for problem in host.problems:
         yield Line("error", "environment", problem, install)
     for name, state in host.kernels.items():

@@ -11,7 +11,7 @@ from cvtune.report.charts import Chart, Series, bar_chart, line_chart
 from cvtune.report.facts import KINDS, RunFacts
 from cvtune.report.text import count, is_number, percent, shorten
 
-__all__ = ["Analysis", "Cause", "Kind", "analysis_view", "interval_of", "interval_text"]
+__all__ = ["Analysis", "Cause", "Kind", "analysis_view", "best_threshold", "interval_of", "interval_text"]
 
 MOST_LINES, MOST_LABELS, MOST_ROWS = 6, 20, 15
 ERRORS = {
@@ -97,6 +97,12 @@ def interval_of(facts: RunFacts, kind: str, name: str) -> tuple[float, float] | 
     return None
 
 
+def best_threshold(facts: RunFacts) -> float | None:
+    """The threshold with the best F1 of boxes over all classes, as the analysis says."""
+    value = _mapping(_mapping(facts.analysis.get("bbox")).get("best")).get("threshold")
+    return float(value) if is_number(value) else None
+
+
 def interval_text(value: tuple[float, float] | None) -> str:
     """``41.2 to 46.0``, or empty."""
     return f"{100 * value[0]:.1f} to {100 * value[1]:.1f}" if value else ""
@@ -145,7 +151,7 @@ def _threshold_chart(key: str, word: str, part: Mapping[str, Any]) -> Chart | No
         for row in _mean_first(part.get("thresholds"))
     ]
     best = _mapping(part.get("best")).get("threshold")
-    mark = (float(best), f"best {best:.2f}") if is_number(best) else None
+    mark = (float(best), f"best {_hundredth(best)}") if is_number(best) else None
     return line_chart(f"f1-{key}", f"{word} F1 over the threshold", lines, "score threshold", "F1", mark=mark)
 
 
@@ -171,7 +177,7 @@ def _class_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         shorten(row.get("class", ""), 60),
         interval_text(_pair(row.get("AP_interval"))),
-        f"{threshold:.2f}" if is_number(threshold) else "–",
+        _hundredth(threshold) if is_number(threshold) else "–",
         *(percent(row.get(name)) for name in ("precision", "recall", "F1")),
     )
 
@@ -187,7 +193,7 @@ def _confusion(part: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Any, ...
             return (), (), ""
         total = sum(numbers) or 1
         rows.append((name, tuple((count(n), n / total) for n in numbers)))
-    note = f"At scores of {part['min_score']:.2f} and more. " if is_number(part.get("min_score")) else ""
+    note = f"At scores of {_hundredth(part['min_score'])} and more. " if is_number(part.get("min_score")) else ""
     if len(names) <= MOST_LABELS:
         return names, tuple(rows), note
     pairs = [
@@ -241,6 +247,11 @@ def _points(xs: Any, ys: Any) -> list[tuple[float, float]]:
         return []
     pairs = [(float(x), float(y)) for x, y in zip(xs, ys, strict=False) if is_number(x) and is_number(y)]
     return sorted((x, y) for x, y in pairs if y >= 0)
+
+
+def _hundredth(threshold: float) -> str:
+    """A threshold rounded down, as the page's slider has it: what it lets through stays in."""
+    return f"{int(100 * threshold + 1e-9) / 100:.2f}"
 
 
 def _pair(value: Any) -> tuple[float, float] | None:

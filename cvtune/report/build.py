@@ -17,7 +17,7 @@ import cvtune
 from cvtune.data.image_files import image_folders
 from cvtune.errors import DataError, SpecError
 from cvtune.evaluation.analyse import analyse_pair
-from cvtune.report.analysis import analysis_view
+from cvtune.report.analysis import analysis_view, best_threshold
 from cvtune.report.compare import Comparison, make_comparison
 from cvtune.report.curves import comparison_curves, run_curves
 from cvtune.report.detections import PictureData, read_picture_data
@@ -43,6 +43,7 @@ from cvtune.runs import RunDir, write_json, write_text
 
 __all__ = ["Written", "script_json", "write_file_report", "write_report"]
 
+OURS = b'{\n "schema": 1,\n "cvtune": '  # how report.json begins
 SCRIPTS = ("sort.js", "charts.js", "gallery.js")
 REASONS = {
     "worst": "most mistakes",
@@ -72,7 +73,7 @@ def write_report(runs: Sequence[RunDir], out: Path | None = None) -> Written:
         The paths of report.html, report.md and report.json.
 
     Raises:
-        SpecError: no run was given.
+        SpecError: no run was given; a file of that name with the suffix .json is there and is no report.
         RunError: a file cannot be written.
     """
     if not runs:
@@ -111,12 +112,17 @@ def _page(out: Path | None, default: Path) -> Path:
 
 
 def _write_one(facts: RunFacts, page: Path) -> Written:
-    gallery = make_gallery(_pictures(facts))
+    gallery = make_gallery(_pictures(facts), best_threshold(facts))
     return _write(page, _run_html(facts, gallery), run_markdown(facts, gallery), run_record(facts, gallery))
 
 
 def _write(page: Path, html: str, markdown: str, record: Any) -> Written:
     written = Written(page, page.with_suffix(".md"), page.with_suffix(".json"))
+    # `-o predictions.html` beside predictions.json must not cost the predictions.
+    if written.record.exists() and not written.record.read_bytes()[:40].startswith(OURS):
+        raise SpecError(
+            f"report: {written.record} would be overwritten, and is no report; choose another name than {page.name}"
+        )
     write_text(written.html, html)
     write_text(written.markdown, markdown)
     write_json(written.record, record)

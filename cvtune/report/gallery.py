@@ -19,6 +19,7 @@ __all__ = ["Gallery", "make_gallery"]
 
 IOU = 0.5
 NO_STEP = STEPS // 2
+NEARLY = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +42,12 @@ class Gallery:
     masks: bool = False
 
 
-def make_gallery(data: PictureData | DataError) -> Gallery:
+def make_gallery(data: PictureData | DataError, preferred: float | None = None) -> Gallery:
     """Choose and draw the pictures of a split; only those shown are read from disk.
 
     Boxes of the same class match at IoU 0.5. The page starts with the threshold, in hundredths, that has the best F1
-    over all classes.
+    over all classes; or with `preferred`, the analysis' own best threshold, where its hundredth is as good but for a
+    point: one page should not name two.
     """
     if isinstance(data, DataError):
         return Gallery(problem=shorten(data, 300))
@@ -55,6 +57,9 @@ def make_gallery(data: PictureData | DataError) -> Gallery:
     codes = find_mistakes(data.truth, data.found, matches, len(data.paths), IOU)
     counts = count_all(data.truth, data.found, codes, len(data.class_names))
     best = counts.best_step()
+    if best is not None and preferred is not None and 0 <= preferred <= 1:
+        own = int(STEPS * preferred + 1e-9)
+        best = own if counts.at(own).f1 > counts.at(best).f1 - NEARLY else best
     step = NO_STEP if best is None else best
     tally = counts.at(step)
     seen = look_at(data, codes, whole_scores(data.found.score) >= 100 * step)

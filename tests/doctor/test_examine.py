@@ -179,7 +179,7 @@ def test_the_same_image_in_two_parts(toy: dict[str, Any], write_spec: Callable[.
     spec = write_spec()
     (tmp_path / "val/1.png").write_bytes((tmp_path / "train/1.png").read_bytes())
     said = bad(lines(spec, trial=False))
-    assert said[0].startswith("error data: image-leak: 1 times: The same image is in two parts of the set. First: ")
+    assert said[0].startswith("error data: image-leak: 1 time: The same image is in two parts of the set. First: ")
     assert said[0].endswith("FIX remove them from one part, or split anew: data.split with by: prefix")
 
 

@@ -338,6 +338,25 @@ def _truth_boxes(change: Callable[..., Any]) -> Change:
     return apply
 
 
+def _normalize_truth(scene: Scene) -> None:
+    sizes = {image["id"]: (image["width"], image["height"]) for image in scene.truth["images"]}
+    for annotation in scene.truth["annotations"]:
+        full = sizes[annotation["image_id"]] * 2
+        annotation["bbox"] = [value / side for value, side in zip(annotation["bbox"], full, strict=True)]
+
+
+def _crowds(scene: Scene) -> None:
+    for annotation in scene.truth["annotations"]:
+        annotation["iscrowd"] = 1
+
+
+def _shuffle_images(scene: Scene) -> None:
+    ids = [image["id"] for image in scene.truth["images"]]
+    other = dict(zip(ids, np.random.default_rng(5).permutation(ids).tolist(), strict=True))
+    for result in scene.results:
+        result["image_id"] = other[result["image_id"]]
+
+
 def _flat_masks(scene: Scene) -> None:
     sizes = {image["id"]: (image["height"], image["width"]) for image in scene.truth["images"]}
     for result in scene.results:
@@ -492,6 +511,20 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "red and blue exchanged in mmdet": Sabotage(
         lambda s: s.texts.update({"config.py": MMDET_BGR}), ("channel_order",), {"skill": 0.5}
     ),
+    "thousandths, rows first": Sabotage(
+        each_box(lambda x, y, w, h, iw, ih: [1000 * v for v in (y / ih, x / iw, (y + h) / ih, (x + w) / iw)]),
+        ("boxes_normalized",),
+    ),
+    "names for ids": Sabotage(each(category_id=lambda c: NAMES[c - 1]), ("category_ids_text",)),
+    "ids of a longer list": Sabotage(each(category_id=lambda c: c + 100), ("category_ids_of_another_set",)),
+    "scores a hundred times too low": Sabotage(each(score=lambda s: s / 100), ("scores_below_threshold",)),
+    "images in another order": Sabotage(_shuffle_images, ("predictions_of_another_split",)),
+    "truth in shares": Sabotage(_normalize_truth, ("ground_truth_normalized",)),
+    "all objects are crowds": Sabotage(_crowds, ("ground_truth_empty",)),
+    "corners and shifted classes": Sabotage(
+        both(each_box(lambda x, y, w, h, iw, ih: (x, y, x + w, y + h)), each(category_id=lambda c: c - 1)),
+        ("boxes_xyxy", "class_ids_shifted"),
+    ),
     "tested at another size": Sabotage(both(_untrained, plan(data__image_size__test_short=200)), ("test_image_size",)),
 }
 """Name -> what is broken."""
@@ -506,6 +539,9 @@ HEALTHY: Mapping[str, Mapping[str, Any]] = {
     "confuses classes": {"confusion": 0.45, "seed": 5},
     "few images": {"images": 12, "seed": 6},
     "one size of images": {"sizes": ((640, 480),), "noise": 0.1, "seed": 7},
+    "many unsure detections": {"clutter": 90, "images": 30, "seed": 9},
+    "perfect": {"skill": 1.0, "noise": 0.0, "clutter": 0, "confusion": 0.0, "seed": 10},
+    "finds little, and that badly": {"skill": 0.15, "noise": 0.2, "clutter": 4, "images": 20, "seed": 204},
     "one object an image": {"objects": (1, 1), "clutter": 2, "seed": 8},
 }
 """Name -> arguments of make_scene."""

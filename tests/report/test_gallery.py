@@ -85,6 +85,16 @@ def test_the_page_can_count_at_any_threshold(make_run: Any) -> None:
     assert json.loads(json.dumps(gallery.page))["step"] == gallery.step
 
 
+def test_a_threshold_that_is_as_good_is_preferred(make_run: Any) -> None:
+    data = read_picture_data(read_facts(make_run()))
+    # Everything above 0.85 is found; below it nothing changes.
+    assert make_gallery(data).step == 85
+    assert make_gallery(data, 0.4321).step == 43
+    assert "At scores of 0.43 and more" in make_gallery(data, 0.4321).sentence
+    assert make_gallery(data, 0.95).step == 85
+    assert make_gallery(data, 7.0).step == 85
+
+
 def test_the_same_pictures_every_time(make_run: Any) -> None:
     run = make_run(images=40)
     assert gallery_of(run).cards == gallery_of(run).cards

@@ -254,6 +254,18 @@ def test_out_may_be_a_folder_or_a_file(make_run: Any, tmp_path: Path) -> None:
     assert not (run.path / "report.html").exists()
 
 
+def test_no_other_file_is_overwritten(make_run: Any) -> None:
+    run = make_run()
+    before = run.predictions.read_bytes()
+    with pytest.raises(SpecError, match=r"predictions\.json would be overwritten"):
+        write_report([run], run.path / "predictions.html")
+    assert run.predictions.read_bytes() == before
+    assert not (run.path / "predictions.html").exists()
+    # A report is.
+    write_report([run])
+    write_report([run])
+
+
 def test_no_run_is_an_error() -> None:
     with pytest.raises(SpecError, match="no run was given"):
         write_report([])

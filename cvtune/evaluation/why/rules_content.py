@@ -79,7 +79,9 @@ def one_class_for_all(case: Case, found: Found, plan: Mapping[str, Any]) -> Caus
     hit, _ = first_hits(case, found.reading)
     counts = np.bincount(case.truth.category[hit], minlength=len(case.truth.names) + 1)
     totals = np.bincount(case.truth.category[case.objects], minlength=len(case.truth.names) + 1)
-    well = int((counts[present] >= 0.4 * totals[present]).sum())
+    shares = counts[present] / totals[present]
+    # A model that knows one class alone hits few objects of the others.
+    well = int(((shares >= 0.5 * shares.max()) & (counts[present] >= 3)).sum())
     if well < 2:
         return None
     quality = case.quality(found.reading, classes=False)
@@ -132,11 +134,13 @@ def images_without_predictions(case: Case, found: Found, plan: Mapping[str, Any]
         return None
     hits = hits_by_image(case, found.reading)
     recall = hits[filled].sum() / objects[filled].sum()
-    if recall < 0.4 or float(case.score.min()) > 0.3:
+    if float(case.score.min()) > 0.3:
         return None
-    # A detector that knows few of its classes leaves images empty one by one, and finds less in the others.
+    # A detector that knows few of its classes leaves images empty one by one, and finds less in the others; one that
+    # says much about every image does not fall silent on some.
     mean = per_image[filled].mean()
-    if mean < 2 and recall < 0.8:
+    talkative = mean >= 8 and np.quantile(per_image[filled], 0.1) >= 3
+    if not talkative and (recall < 0.4 or (mean < 2 and recall < 0.8)):
         return None
     return Cause(
         "images_not_predicted",
@@ -165,6 +169,8 @@ def elsewhere(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause | None
     confident = float(np.quantile(case.score, 0.9)) >= 0.5 and np.ptp(case.score) > 0
     if recall > 0.35 or not confident or found.after.ap50 > 0.15 or (image == 0).mean() > 0.5:
         return None
+    if not _by_chance(case, found):
+        return None
     other = _other_split(case)
     if other:
         name, quality = other
@@ -178,13 +184,30 @@ def elsewhere(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause | None
         )
     return Cause(
         "predictions_of_another_split",
-        0.6,
+        0.75,
         f"a tenth of the scores is above {np.quantile(case.score, 0.9):.2f}, yet only {100 * recall:.0f} % of the "
         "objects are hit, and no other reading of ids or boxes helps: the predictions may be of other images under the "
         "same ids",
         "check that --gt is the ground truth of the images that were predicted",
         "--gt, --pred, data.val, data.test",
     )
+
+
+def _by_chance(case: Case, found: Found) -> bool:
+    """Whether the best-scored predictions hit hardly more objects than they do on images that are not theirs."""
+    objects = int(case.objects.sum())
+    best = np.zeros(len(case), bool)
+    best[np.argsort(-found.reading.score, kind="stable")[: 2 * objects]] = True
+    reading = replace(found.reading, keep=best)
+    own = len(first_hits(case, reading)[0])
+    used = np.unique(reading.images[reading.images > 0])
+    chance = []
+    for step in (1, 2, 3):
+        other = np.zeros(len(case.sizes_wh), np.int64)
+        other[used] = np.roll(used, step)
+        chance.append(len(first_hits(case, replace(reading, images=other[reading.images]))[0]))
+    expected = sum(chance) / len(chance)
+    return bool(own <= 2 * expected + 3 * max(1.0, expected) ** 0.5)
 
 
 def _other_split(case: Case) -> tuple[str, float] | None:

@@ -110,7 +110,12 @@ def scores_without_order(case: Case, found: Found, plan: Mapping[str, Any]) -> C
     right[by] = True
     good, bad = case.score[right & looked_at], case.score[~right & looked_at]
     share = len(bad) / max(1, len(good) + len(bad))
-    if len(good) < 50 or len(bad) < 50 or share < 0.3 or any(c.rule in _ORDER for c in found.causes):
+    if (
+        len(good) < max(50, 0.3 * case.objects.sum())
+        or len(bad) < 50
+        or share < 0.3
+        or any(c.rule in _ORDER for c in found.causes)
+    ):
         return None
     ranks = np.searchsorted(np.sort(bad), good, side="left") + np.searchsorted(np.sort(bad), good, side="right")
     area = float(ranks.mean()) / (2 * len(bad))

@@ -175,7 +175,7 @@ def wrong_image_sizes(case: Case, found: Found, plan: Mapping[str, Any]) -> Caus
         listed = tuple(case.sizes_wh[number].astype(int).tolist())
         turned += orientation not in (0, 1) and orientation is not None
         shown = size[::-1] if orientation in (5, 6, 7, 8) else size
-        swapped += listed == size[::-1] and size[0] != size[1] and listed != shown
+        swapped += listed == shown[::-1] and size[0] != size[1]
         other += listed not in (size, size[::-1]) and min(listed) > 0
         if looked_at >= 300:
             break
@@ -187,7 +187,8 @@ def wrong_image_sizes(case: Case, found: Found, plan: Mapping[str, Any]) -> Caus
             "annotate and predict the same images: one side was resized",
             "images of the ground truth",
         )
-    if swapped >= max(2, 0.05 * looked_at) or (turned >= max(2, 0.02 * looked_at) and _turned(found)):
+    # Where both sides read the files as they are stored, nothing is lost.
+    if (swapped >= max(2, 0.05 * looked_at) or turned >= max(2, 0.02 * looked_at)) and _turned(found):
         return Cause(
             "images_turned",
             0.97,

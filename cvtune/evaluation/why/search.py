@@ -18,6 +18,8 @@ __all__ = ["Found", "search"]
 
 # A repair counts where it raises the quality by this much and this factor, or by that much: chance stays below.
 GAIN, FACTOR, LARGE = 0.05, 1.3, 0.1
+# A weak model, too, is many times better once it is read as it was meant.
+WEAK_GAIN, WEAK_FACTOR = 0.02, 4.0
 # A later, less plain reading must beat an earlier one by this.
 MARGIN = 0.02
 # Below this nothing is where an object is, and image ids are tried together with layouts of boxes.
@@ -70,7 +72,7 @@ def search(case: Case, image_size: Mapping[str, Any] | None = None) -> Found:
     for step in steps:
         without = case.quality(_all(case.plain, [other for other in steps if other is not step]))
         share = (after.value - without.value) / max(after.value, 1e-9)
-        if not step.sure and (after.value - without.value < GAIN or share < 0.12):
+        if not step.sure and not (share >= 0.12 and (after.value - without.value >= GAIN or _better(after, without))):
             continue
         certainty = 1.0 if step.sure else min(0.99, 0.6 + 0.39 * min(1.0, share * 1.2) * min(1.0, after.value / 0.15))
         rest = " once the other causes are mended" if len(steps) > 1 else ""
@@ -93,6 +95,8 @@ def _all(reading: Reading, steps: Iterable[_Step]) -> Reading:
 
 def _better(new: Quality, old: Quality) -> bool:
     gain = new.value - old.value
+    if new.value >= WEAK_FACTOR * old.value and gain >= WEAK_GAIN:
+        return True
     return gain >= GAIN and (new.value >= FACTOR * old.value or gain >= LARGE)
 
 
