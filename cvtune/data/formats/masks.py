@@ -116,9 +116,9 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
 def _items(path: Path, images: Path | None) -> Iterator[_Item]:
     """The images of a set with their masks, in order, whichever layout it has."""
     if pairs := _pairs(path):
-        for split, (own, masks) in pairs.items():
+        for split, (own, mask_folder) in pairs.items():
             folders = [images / split, images] if images is not None else [own]
-            yield from (replace(item, name=f"{split}/{item.name}") for item in _beside(folders, masks))
+            yield from (replace(item, name=f"{split}/{item.name}") for item in _beside(folders, mask_folder))
         return
     if (path / "masks").is_dir() and not ((path / "images").is_dir() and _is_home(path)):
         folders = [images] if images is not None else [path / "images", path / "imgs", path]
@@ -126,10 +126,10 @@ def _items(path: Path, images: Path | None) -> Iterator[_Item]:
         return
     for home in _homes(path):
         found = mask_files(home / "images")
-        masks = tuple(_classed(home / "masks"))
-        if found or masks:
+        found_masks = tuple(_classed(home / "masks"))
+        if found or found_masks:
             name = found[0] if found else home / "images" / f"{home.name}.png"
-            yield _Item(name.relative_to(path).as_posix(), found[0] if found else None, masks)
+            yield _Item(name.relative_to(path).as_posix(), found[0] if found else None, found_masks)
 
 
 def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
