@@ -214,6 +214,22 @@ def test_a_kill_changes_nothing(tmp_path: Path, odd_shapes: Path, write_spec: Ca
     assert read_json(whole.metrics)["bbox"] == read_json(killed.metrics)["bbox"]
 
 
+def test_two_processes_with_loaders_train_and_score_as_one(
+    make_shapes: Callable[..., Any], write_spec: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Synchronised norms, a lambda's among them, are plain ones on a CPU; transforms reach the loaders' processes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    make_shapes(tmp_path / "shapes", train=4, val=3, size=64, seed=5)
+    changes = {"data__batch_size": 4, "data__workers": 1, "train__epochs": 2}
+    changes |= {"run": {"device": "cpu", "devices": 2}}
+    run = verbs.train(write_spec(tmp_path / "shapes", tmp_path / "ddp.yaml", **JITTER | changes))
+    assert [step for step, _ in losses(run)] == [1, 2]
+    best = read_json(run.record)["best"]["step"]
+    (scored,) = [record["eval"] for record in read_jsonl(run.log) if "eval" in record and record["step"] == best]
+    assert read_json(run.metrics)["bbox"]["AP"] == pytest.approx(scored["bbox"]["AP"], abs=1e-6)
+
+
 def test_the_learning_rate_of_a_trial_is_where_the_loss_falls(
     make_shapes: Callable[..., Any], write_spec: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
