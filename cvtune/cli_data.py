@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cvtune.cli_parts import AsJson, console, print_json, print_table, verb
+from cvtune.cli_parts import AsJson, console, print_json, print_receipt, print_table, verb
 
 __all__ = ["check", "convert", "draw", "init", "merge", "split", "stats"]
 
@@ -67,7 +67,7 @@ def convert(
         raise typer.BadParameter("give --copy or --link, not both")
     place: Any = "copy" if copy else "link" if link else None
     receipt = verbs.convert(src, out, from_format, to_format, images, subset, _pixels(origin), dry_run, strict, place)
-    console().print(receipt.table())
+    print_receipt(receipt)
 
 
 @verb("cvtune check VOCdevkit/VOC2012", "cvtune check train.json --images photos --against val.json --json")
@@ -156,7 +156,7 @@ def split(
     if as_json:
         print_json(parts)
         return
-    console().print(receipt.table())
+    print_receipt(receipt)
     names = list(dict.fromkeys(name for part in parts.values() for name in part["classes"]))
     rows = [[what, *(f"{part[what]:,}" for part in parts.values())] for what in ("images", "annotations")]
     rows += [[name, *(f"{part['classes'][name]:,}" for part in parts.values())] for name in names]
@@ -175,7 +175,7 @@ def merge(
     """Join data sets of any formats into one COCO file, classes by name, with a receipt."""
     from cvtune import verbs
 
-    console().print(verbs.merge(datasets, out, rename or (), images).table())
+    print_receipt(verbs.merge(datasets, out, rename or (), images))
 
 
 @verb("cvtune draw VOCdevkit/VOC2012 -o sheet.png", "cvtune draw train.json -o drawn --count 50 --images photos")

@@ -6,11 +6,14 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 
-__all__ = ["AsJson", "app", "console", "print_json", "print_table", "shown", "verb"]
+if TYPE_CHECKING:
+    from cvtune.data.receipt import Receipt
+
+__all__ = ["AsJson", "app", "console", "print_json", "print_receipt", "print_table", "shown", "verb"]
 
 P = ParamSpec("P")
 
@@ -84,6 +87,15 @@ def console() -> Any:
     # Into a file or pipe rich would fold at 80 columns.
     folded = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if folded else 160)
+
+
+def print_receipt(receipt: Receipt) -> None:
+    """Print a receipt: a table on a terminal, a line a reason into a file or pipe."""
+    if sys.stdout.isatty():
+        console().print(receipt.table())
+        return
+    for line in receipt.summary_lines():
+        typer.echo(line)
 
 
 def _progress_console() -> Any:

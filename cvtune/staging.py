@@ -42,11 +42,13 @@ class Staging:
         self.folder = Path(os.path.abspath(folder))
         self.files: dict[str, Written] = {}
         self._aside = aside
-        self._made: set[Path] = set()
+        self._prefix = f"{self.folder}{os.sep}"
+        self._made: set[str] = set()
 
     def write(self, path: Path, content: bytes | Iterable[bytes]) -> None:
         """Write a file of the folder."""
-        target, digest, length = self._target(path), hashlib.sha256(), 0
+        name = self._name(path)
+        target, digest, length = self._target(name), hashlib.sha256(), 0
         pieces = [content] if isinstance(content, bytes) else content
         if target is None:
             for piece in pieces:
@@ -61,14 +63,15 @@ class Staging:
                 if length >= SYNCED:
                     file.flush()
                     os.fsync(file.fileno())
-        self._note(path, digest.hexdigest(), length)
+        self.files[name] = Written(name, digest.hexdigest(), length)
+        tick()
 
     def place(self, path: Path, source: Path, link: bool = False) -> None:
         """Copy a file into the folder, or leave a symbolic link to it there."""
-        target = self._target(path)
+        target = self._target(self._name(path))
         if target is not None and link:
-            target.unlink(missing_ok=True)
-            target.symlink_to(source.resolve())
+            Path(target).unlink(missing_ok=True)
+            Path(target).symlink_to(source.resolve())
         elif target is not None:
             shutil.copyfile(source, target)
         tick()
@@ -83,19 +86,28 @@ class Staging:
         with _uninterrupted():
             _move(self._aside, self.folder)
 
-    def _target(self, path: Path) -> Path | None:
+    def holds(self, path: Path) -> bool:
+        """Whether a file lies in the folder."""
+        text = os.fspath(path)
+        plain = text.startswith(self._prefix) and ".." not in text
+        return plain or Path(os.path.abspath(path)).is_relative_to(self.folder)
+
+    def _name(self, path: Path) -> str:
+        """A file's path below the folder; of a hundred thousand files the plain case counts."""
+        text = os.fspath(path)
+        if text.startswith(self._prefix) and ".." not in text:
+            return text[len(self._prefix) :]
+        return Path(os.path.relpath(os.path.abspath(path), self.folder)).as_posix()
+
+    def _target(self, name: str) -> str | None:
         if self._aside is None:
             return None
-        target = self._aside / os.path.relpath(os.path.abspath(path), self.folder)
-        if target.parent not in self._made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._made.add(target.parent)
+        target = os.path.join(self._aside, name)
+        above = os.path.dirname(target)
+        if above not in self._made:
+            os.makedirs(above, exist_ok=True)
+            self._made.add(above)
         return target
-
-    def _note(self, path: Path, digest: str, length: int) -> None:
-        name = Path(os.path.relpath(os.path.abspath(path), self.folder)).as_posix()
-        self.files[name] = Written(name, digest, length)
-        tick()
 
 
 @contextlib.contextmanager
@@ -137,9 +149,7 @@ def staged(folder: Path, keep: bool = True) -> Iterator[Staging]:
 def staging_of(path: Path) -> Staging | None:
     """The staging that holds back a file, if there is one."""
     current = _STAGING.get()
-    if current is None or not Path(os.path.abspath(path)).is_relative_to(current.folder):
-        return None
-    return current
+    return current if current is not None and current.holds(path) else None
 
 
 def _move(source: Path, target: Path) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from cvtune.data.formats import load_format
-from cvtune.data.parts import Part, read_parts, without_collection
+from cvtune.data.merge import with_joint_categories
+from cvtune.data.parts import Part, Parts, read_parts, without_collection
 from cvtune.data.receipt import Receipt
 from cvtune.data.record import keep_sources, refuse_losses, write_record
+from cvtune.data.within import within_images
 from cvtune.meter import stage
 from cvtune.staging import Staging, staged
 
 __all__ = ["convert"]
+
+# Formats that hold any box, and a list of classes for each file.
+AS_THEY_ARE = frozenset({"coco", "lvis"})
 
 
 @without_collection()
@@ -61,6 +67,8 @@ def convert(
     writer: Any = load_format(to_format)
     # Everything is read before anything is written: a bad source leaves no half a result.
     source = read_parts(src, from_format, images, subset, origin)
+    if to_format not in AS_THEY_ARE:
+        source = _fitted(source, hasattr(writer, "write_index"))
     with staged(dst, keep=not dry_run) as staging:
         for part in source.parts:
             target = dst if part.name is None else dst / part.name
@@ -77,6 +85,17 @@ def convert(
             refuse_losses(receipt)
         write_record(staging, receipt, [source], {"format": to_format})
     return receipt
+
+
+def _fitted(source: Parts, numbered: bool) -> Parts:
+    """The parts for a format that cannot list what lies outside, and whose classes may be `numbered` for all alike."""
+    datasets = [part.dataset for part in source.parts]
+    if source.format in AS_THEY_ARE:
+        datasets = [within_images(part.dataset, part.receipt) for part in source.parts]
+    if numbered and len(datasets) > 1:
+        datasets = with_joint_categories(datasets, str(source.path), source.rest)
+    parts = (replace(part, dataset=d) for part, d in zip(source.parts, datasets, strict=True))
+    return replace(source, parts=tuple(parts))
 
 
 def _write(part: Part, format: str, target: Path, place: Literal["copy", "link"] | None, staging: Staging) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from cvtune.data.coco import Annotation, Category, Dataset, Id, Image
 from cvtune.data.receipt import Receipt
 
-__all__ = ["merge_datasets"]
+__all__ = ["merge_datasets", "with_joint_categories"]
 
 
 def merge_datasets(datasets: Sequence[Dataset], where: str, receipt: Receipt) -> Dataset:
@@ -43,6 +43,27 @@ def merge_datasets(datasets: Sequence[Dataset], where: str, receipt: Receipt) ->
             for i, a in enumerate(dataset.annotations, start=len(annotations) + 1)
         )
     return Dataset(tuple(images), tuple(annotations), categories, datasets[0].extra)
+
+
+def with_joint_categories(datasets: Sequence[Dataset], where: str, receipt: Receipt) -> list[Dataset]:
+    """The sets with one list of categories, joined by name, for formats that number the classes of all parts alike.
+
+    Args:
+        datasets: at least one.
+        where: what to call the result on the receipt.
+        receipt: gets a note where ids changed.
+    """
+    if all(dataset.categories == datasets[0].categories for dataset in datasets):
+        return list(datasets)
+    categories, maps = _join_categories([dataset.categories for dataset in datasets], where, receipt)
+    return [
+        replace(
+            dataset,
+            categories=categories,
+            annotations=tuple(replace(a, category_id=ids[a.category_id]) for a in dataset.annotations),
+        )
+        for dataset, ids in zip(datasets, maps, strict=True)
+    ]
 
 
 def _join_categories(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image as Pillow
 
 from cvtune.data.coco import load_coco
@@ -252,3 +253,35 @@ def test_blood_cells(tmp_path: Path, real_data: Path) -> None:
     counts = {s: len(load_coco(tmp_path / f"{s}.json").images) for s in ("train", "val", "test")}
     assert counts == {"train": 205, "val": 87, "test": 72}
     assert receipt.to_json()["annotations"] == {"in": 4888, "out": 4886, "dropped": 2}
+
+
+def test_parts_that_number_their_classes_differently_share_one_numbering(tmp_path: Path) -> None:
+    for part, names in (("train", ["cat", "dog"]), ("val", ["dog", "cat"])):
+        image = {"id": 1, "file_name": f"{part}.jpg", "width": 40, "height": 30}
+        box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+        record = {
+            "images": [image],
+            "annotations": [box],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(names, 1)],
+        }
+        (tmp_path / f"{part}.json").write_text(json.dumps(record))
+    receipt = convert(tmp_path, tmp_path / "out", to_format="yolo")
+    assert receipt.counts["categories-merged"] == 1
+    names = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())["names"]
+    rows = {part: (tmp_path / "out" / part / "labels" / f"{part}.txt").read_text() for part in ("train", "val")}
+    assert {part: names[int(row.split()[0])] for part, row in rows.items()} == {"train": "cat", "val": "dog"}
+
+
+@pytest.mark.parametrize("target", ["yolo", "voc", "csv", "kitti", "createml"])
+def test_boxes_that_only_coco_can_list_are_dropped(tmp_path: Path, target: str) -> None:
+    boxes = [[1, 2, 3, 4], [100, 100, 5, 5], [1, 2, 0, 5], [-9, 1, 9, 5], [38, 1, 9, 5]]
+    record = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
+        "annotations": [{"id": i, "image_id": 1, "category_id": 1, "bbox": box} for i, box in enumerate(boxes)],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    receipt = convert(tmp_path / "a.json", tmp_path / "out", to_format=target)
+    assert (receipt.counts["box-outside"], receipt.counts["box-zero-area"]) == (2, 1)
+    assert (receipt.annotations_in, receipt.annotations_out) == (5, 2)
+    assert convert(tmp_path / "a.json", tmp_path / "same").annotations_out == 5

@@ -64,7 +64,11 @@ def detect(path: Path) -> str | None:
 
 def subsets(path: Path) -> tuple[str, ...]:
     """The folders of splits above the images' own folders, where there are several."""
-    if not path.is_dir() or (path / "masks").is_dir() or any(_is_home(f) for f in _folders(path)):
+    if not path.is_dir():
+        return ()
+    if pairs := _pairs(path):
+        return tuple(pairs) if len(pairs) > 1 else ()
+    if (path / "masks").is_dir() or any(_is_home(f) for f in _folders(path)):
         return ()
     found = tuple(f.name for f in _folders(path) if _is_set(f))
     return found if len(found) > 1 else ()
@@ -94,9 +98,10 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     first = 1
     items = everything
     if source.subset is not None:
-        inside = source.path / source.subset
-        items = [item for item in everything if _lies_in(item, inside)]
-        first += next((i for i, item in enumerate(everything) if _lies_in(item, inside)), 0)
+        homes = _pairs(source.path).get(source.subset, (source.path / source.subset,))
+        chosen = [any(_lies_in(item, home) for home in homes) for item in everything]
+        items = [item for item, inside in zip(everything, chosen, strict=True) if inside]
+        first += chosen.index(True) if True in chosen else 0
     entries = [_entry(item, source.path, receipt) for item in items]
     names = {name for item in everything for _, name in item.masks}
     if names == {ONE_CLASS}:
@@ -110,15 +115,32 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
 
 def _items(path: Path, images: Path | None) -> Iterator[_Item]:
     """The images of a set with their masks, in order, whichever layout it has."""
+    if pairs := _pairs(path):
+        for split, (own, mask_folder) in pairs.items():
+            folders = [images / split, images] if images is not None else [own]
+            yield from (replace(item, name=f"{split}/{item.name}") for item in _beside(folders, mask_folder))
+        return
     if (path / "masks").is_dir() and not ((path / "images").is_dir() and _is_home(path)):
-        yield from _beside(path, images)
+        folders = [images] if images is not None else [path / "images", path / "imgs", path]
+        yield from _beside(folders, path / "masks")
         return
     for home in _homes(path):
         found = mask_files(home / "images")
-        masks = tuple(_classed(home / "masks"))
-        if found or masks:
+        found_masks = tuple(_classed(home / "masks"))
+        if found or found_masks:
             name = found[0] if found else home / "images" / f"{home.name}.png"
-            yield _Item(name.relative_to(path).as_posix(), found[0] if found else None, masks)
+            yield _Item(name.relative_to(path).as_posix(), found[0] if found else None, found_masks)
+
+
+def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
+    """Split -> its folders of images and masks: ``train/images`` and ``train/masks``, or ``images/train`` and so on."""
+    own = {f.name: (f / "images", f / "masks") for f in _folders(path) if not _is_home(f)}
+    found = {split: pair for split, pair in own.items() if all(map(mask_files, pair))}
+    if found or not (path / "images").is_dir():
+        return found
+    below = {f.name: (path / "images" / f.name, f) for f in _folders(path / "masks")}
+    both = {split: pair for split, pair in below.items() if all(map(mask_files, pair))}
+    return both if len(both) == len(below) else {}
 
 
 def _homes(path: Path) -> Iterable[Path]:
@@ -161,10 +183,10 @@ def _classed(folder: Path) -> Iterator[tuple[Path, str]]:
             yield file, unquote(inner.name)
 
 
-def _beside(path: Path, images: Path | None) -> Iterator[_Item]:
-    """The items of ``images`` and ``masks`` side by side."""
-    finder = ImageFinder([images] if images is not None else [path / "images", path / "imgs", path])
-    folders, files = _folders(path / "masks"), mask_files(path / "masks")
+def _beside(images: Sequence[Path], masks: Path) -> Iterator[_Item]:
+    """The items of a folder of masks, with the images that lie in one of some folders."""
+    finder = ImageFinder(images)
+    folders, files = _folders(masks), mask_files(masks)
     seen: set[Path] = set()
     for folder in folders:
         found = finder.find(unquote(folder.name), any_suffix=True)

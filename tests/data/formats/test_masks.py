@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cvtune.data.coco import Dataset, Rle
-from cvtune.data.formats import ReadSource, cityscapes, masks
+from cvtune.data.formats import ReadSource, cityscapes, detect_format, load_format, masks
 from cvtune.data.formats.mask_images import read_values
 from cvtune.data.geometry import rle_to_mask
 from cvtune.data.receipt import Receipt
@@ -222,3 +222,23 @@ def test_nuclei(real_data: Path) -> None:
     for file, annotation in zip(files, own, strict=True):
         assert isinstance(annotation.segmentation, Rle)
         assert np.array_equal(rle_to_mask(annotation.segmentation), np.asarray(Pillow.open(file)) > 0)
+
+
+@pytest.mark.parametrize("layout", ["{split}/images {split}/masks", "images/{split} masks/{split}"])
+def test_folders_of_splits(tmp_path: Path, read: Any, layout: str) -> None:
+    for split, side in (("train", 6), ("val", 9)):
+        images, masks = (tmp_path / part for part in layout.format(split=split).split())
+        images.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        values = np.zeros((40, 60), np.uint8)
+        values[3 : 3 + side, 4 : 4 + side] = 1
+        values[20:30, 20:30] = 2
+        Pillow.new("RGB", (60, 40), (90, 120, 60)).save(images / "a.jpg")
+        Pillow.fromarray(values).save(masks / "a.png")
+    assert detect_format(tmp_path)[0] == "masks"
+    assert load_format("masks").subsets(tmp_path) == ("train", "val")
+    for split, side in (("train", 6), ("val", 9)):
+        dataset, _ = read("masks", tmp_path, subset=split)
+        assert [image.file_name for image in dataset.images] == [f"{split}/a.jpg"]
+        assert [annotation.area for annotation in dataset.annotations] == [side * side, 100]
+    assert len({annotation.image_id for annotation in read("masks", tmp_path)[0].annotations}) == 2
