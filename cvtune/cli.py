@@ -109,19 +109,60 @@ def translate(
         sys.stdout.write(native.text)
 
 
-@verb("cvtune train spec.yaml", "cvtune train spec.yaml -s train.epochs=3 -s data.batch_size=4 --overwrite")
+@verb("cvtune doctor spec.yaml", "cvtune doctor spec.yaml --no-trial --json")
+def doctor(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    trial: Annotated[bool, typer.Option("--trial/--no-trial", help="Train a little: memory, time, learning.")] = True,
+    images: Annotated[int, typer.Option(min=1, max=64, help="How many images the model must learn by heart.")] = 6,
+    steps: Annotated[int, typer.Option(min=4, help="In how many steps.")] = 120,
+    minutes: Annotated[float, typer.Option(min=0.1, help="The limit of each trial.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what would spoil a training: data, environment, memory, time, learning; exit status 1 on errors."""
+    from cvtune import verbs
+
+    lines = []
+    for line in verbs.doctor(spec, overrides or (), trial, images, steps, minutes):
+        lines.append(line)
+        if not as_json:
+            colour = {"ok": "green", "warning": "yellow", "error": "red"}[line.level]
+            typer.echo(f"{typer.style(f'{line.level:8}', fg=colour)}{line.topic:12} {line.seen}")
+            if line.fix:
+                typer.echo(f"{'':20} fix: {line.fix}")
+    counts = {level: sum(line.level == level for line in lines) for level in ("error", "warning", "ok")}
+    if as_json:
+        print_json({"errors": counts["error"], "lines": [line.to_json() for line in lines]})
+    else:
+        typer.echo(", ".join(f"{n} {level}{'s' if n != 1 and level != 'ok' else ''}" for level, n in counts.items()))
+    if counts["error"]:
+        raise typer.Exit(1)
+
+
+@verb(
+    "cvtune train spec.yaml",
+    "cvtune train spec.yaml -s train.epochs=3 -s data.batch_size=4 --overwrite",
+    "cvtune train spec.yaml --seeds 3",
+)
 def train(
     spec: SpecFile,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped or killed.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run of this name.")] = False,
     find_lr: Annotated[bool, typer.Option("--find-lr", help="Find the learning rate by a short trial first.")] = False,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", help="Train N times, seed by seed; mean and spread of the scores.")
+    ] = 1,
     trust_checkpoint: Trust = False,
 ) -> None:
     """Fine-tune, score and report; results are in runs/NAME."""
     from cvtune import verbs
 
     _trust(trust_checkpoint)
+    if seeds != 1:
+        out = verbs.train_seeds(spec, seeds, overrides or (), resume, overwrite, find_lr, console())
+        typer.echo(f"scores: {out}\nreport: {out.with_suffix('.html')}")
+        return
     run = verbs.train(spec, overrides or (), resume, overwrite, find_lr, console())
     typer.echo(f"report: {run.path / 'report.html'}")
 
@@ -227,15 +268,28 @@ def predict(
     typer.echo(f"predictions: {verbs.predict(run, images, out, draw, score_threshold, checkpoint)}")
 
 
-@verb("cvtune report runs/my-run", "cvtune report runs/a runs/b -o comparison")
+@verb(
+    "cvtune report runs/my-run",
+    "cvtune report runs/a runs/b -o comparison",
+    "cvtune report --gt val.json --pred predictions.json --images val2017 -o report",
+)
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", show_default=False, help="Run directories.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Default: the run's folder.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", show_default=False, help="Run directories.")
+    ] = None,
+    gt: Annotated[Path | None, typer.Option(metavar="FILE", help="Without a run: ground truth in COCO's form.")] = None,
+    pred: Annotated[Path | None, typer.Option(metavar="FILE", help="Predictions, as eval takes them.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder of the images; default: near the ground truth.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Default: the run's or predictions' folder.")
+    ] = None,
 ) -> None:
-    """Write the report of one run, or of several side by side."""
+    """Write the report of one run, of several side by side, or of predictions without a run."""
     from cvtune import verbs
 
-    for path in verbs.report(runs, out):
+    for path in verbs.report(runs or (), out, gt, pred, images):
         typer.echo(f"report: {path}")
 
 

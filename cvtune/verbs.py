@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cvtune.data.checks import Report
     from cvtune.data.receipt import Receipt
     from cvtune.data.set_stats import SetStats
+    from cvtune.doctor import Line
     from cvtune.evaluation.comparison import Comparison
     from cvtune.evaluation.why import Explanation
     from cvtune.plan import Plan
@@ -26,6 +27,7 @@ __all__ = [
     "check",
     "compare",
     "convert",
+    "doctor",
     "evaluate",
     "explain",
     "models",
@@ -34,6 +36,7 @@ __all__ = [
     "report",
     "stats",
     "train",
+    "train_seeds",
     "translate",
     "zoo",
 ]
@@ -176,6 +179,23 @@ def train(
     return run_training(spec_path, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
 
 
+def train_seeds(
+    spec_path: Path,
+    count: int,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    find_lr: bool = False,
+    console: Console | None = None,
+) -> Path:
+    """Train with several seeds; returns the file with mean and spread of the scores."""
+    from rich.console import Console
+
+    from cvtune.seeds import train_seeds as run_seeds
+
+    return run_seeds(spec_path, count, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
+
+
 def evaluate(
     run: Path | None = None,
     gt: Path | None = None,
@@ -276,11 +296,37 @@ def predict(
     return predict_files(open_run(run), images, out, draw, score_threshold, checkpoint)
 
 
-def report(runs: Sequence[Path], out: Path | None = None) -> tuple[Path, Path]:
-    """Write report.html and report.md of one run, or of several side by side."""
-    from cvtune.report import write_report
+def report(
+    runs: Sequence[Path],
+    out: Path | None = None,
+    gt: Path | None = None,
+    pred: Path | None = None,
+    images: Path | None = None,
+) -> tuple[Path, ...]:
+    """Write report.html, .md and .json of one run, of several side by side, or of two files without a run."""
+    from cvtune.report import Files, write_file_report, write_report
 
-    return write_report([open_run(run) for run in runs], out)
+    if gt is None and pred is None and images is None:
+        return write_report([open_run(run) for run in runs], out)
+    if runs:
+        raise SpecError("report: give run directories or --gt GT.json --pred PRED.json, not both")
+    if gt is None or pred is None:
+        raise SpecError("report: give run directories, or both --gt GT.json and --pred PRED.json")
+    return write_file_report(Files(gt, pred, images), out)
+
+
+def doctor(
+    spec_path: Path,
+    overrides: Sequence[str] = (),
+    trial: bool = True,
+    images: int = 6,
+    steps: int = 120,
+    minutes: float = 10.0,
+) -> Iterator[Line]:
+    """What is right and wrong before a training, line after line; see `cvtune.doctor.examine`."""
+    from cvtune.doctor import examine
+
+    return examine(spec_path, overrides, trial, images, steps, minutes)
 
 
 def backends() -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ CONFIGS = ROOT / "configs"
 # How each config's data is made in a test, as overrides; an empty list: it lies where the config says.
 OVERRIDES = {
     "bccd_faster_rcnn": [],
+    "bccd_yolox_nano": [],
     "nuclei_mask_rcnn": [
         "data.train.annotations={data}/nuclei/annotations.json",
         "data.train.images={data}/nuclei/images",

@@ -148,8 +148,9 @@ class Detection:
 class Backend(Protocol):
     """What a backend module offers as module-level names; there is no base class and no registry.
 
-    Two more are read where they are there: `install`, the command that installs the backend, and `zoo()`, every
-    official config that `model.zoo` may name -> {"box_ap", "mask_ap", "weights"} as far as published.
+    Three more are read where they are there: `install`, the command that installs the backend, `zoo()`, every
+    official config that `model.zoo` may name -> {"box_ap", "mask_ap", "weights"} as far as published, and
+    `register(run)`, which lets the framework's own tools find the run's data (`python -m cvtune.native`).
     """
 
     name: str

@@ -20,7 +20,7 @@ __all__ = ["ARCHIVE_SHA256", "REQUIREMENTS", "VERSION", "WHEEL_NAME", "build_whe
 
 ARCHIVE_SHA256 = "5d2e9e51e523ec72f6a31cca04b0a515492e9514b773a3d134cedc0677170b29"
 """Of pb1-detectron2-0.6.tar.gz."""
-VERSION = "0.6+cvtune.1"
+VERSION = "0.6+cvtune.3"
 WHEEL_NAME = f"detectron2-{VERSION}-py3-none-any.whl"
 # setup.py's list without upper bounds, without what is unused (future, pydot: the Caffe2 export) or only formats
 # source (black, pinned to a version that does not install on Python 3.12). torch and OpenCV are the user's choice there
@@ -41,11 +41,12 @@ REQUIREMENTS = (
     "tqdm>4.29.0",
     "yacs>=0.1.8",
 )
-# setup.py installs three of the projects below detectron2.projects.
+# setup.py installs three of the projects below detectron2.projects; its training tools are in the repository alone.
 _FOLDERS = {
     "projects/PointRend/point_rend/": "detectron2/projects/point_rend/",
     "projects/DeepLab/deeplab/": "detectron2/projects/deeplab/",
     "projects/Panoptic-DeepLab/panoptic_deeplab/": "detectron2/projects/panoptic_deeplab/",
+    "tools/": "detectron2/tools/",
     "detectron2/": "detectron2/",
 }
 _OPERATORS = '''\

@@ -75,15 +75,14 @@ def rotated_iou_pairs(
     """Intersection of box i of `boxes_a` and box i of `boxes_b`, over their union or over the first one's area.
 
     Args:
-        boxes_a: [k, 5], a floating dtype; half precision is computed in float32.
+        boxes_a: [k, 5], a floating dtype; all is computed in float64.
         boxes_b: [k, 5].
         over: what the intersection is divided by.
 
     Returns:
         [k] in 0..1, in the dtype of `boxes_a`; 0 where there is nothing to divide by.
     """
-    a, b = _precise(boxes_a.detach()), _precise(boxes_b.detach())
-    a, b = a.to(torch.promote_types(a.dtype, b.dtype)), b.to(torch.promote_types(a.dtype, b.dtype))
+    a, b = boxes_a.detach().double(), boxes_b.detach().double()
     some = [slice(start, start + _PAIRS_AT_ONCE) for start in range(0, max(1, len(a)), _PAIRS_AT_ONCE)]
     common = torch.cat([overlaps(a[pairs], b[pairs]) for pairs in some])
     whole = _areas(a) if over == "first" else _areas(a) + _areas(b) - common
@@ -113,7 +112,7 @@ def _iou_above(
 
     Most pairs are told by the upright boxes around the two, which have at least as much in common.
     """
-    a, b = _precise(boxes_a.detach()), _precise(boxes_b.detach())
+    a, b = boxes_a.detach().double(), boxes_b.detach().double()
     (low_a, high_a), (low_b, high_b) = _surroundings(a), _surroundings(b)
     sides = [
         (torch.minimum(high_a[:, None, axis], high_b[:, axis]) - torch.maximum(low_a[:, None, axis], low_b[:, axis]))
@@ -133,13 +132,21 @@ def _surroundings(boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return corners.amin(dim=1), corners.amax(dim=1)
 
 
-def rotated_nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+def rotated_nms(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    iou_threshold: float,
+    labels: torch.Tensor | None = None,
+    inclusive: bool = False,
+) -> torch.Tensor:
     """Keep boxes by falling score, each unless it overlaps one that is kept by more than the threshold.
 
     Args:
-        boxes: [n, 5], a floating dtype.
+        boxes: [n, 5], a floating dtype; overlaps are compared with the threshold in this dtype.
         scores: [n].
         iou_threshold: 0..1.
+        labels: [n]; boxes of different labels leave each other alone.
+        inclusive: an overlap of just the threshold drops a box too.
 
     Returns:
         [k] int64 on the device of `boxes`: the kept boxes by falling score; equal scores keep their order.
@@ -152,7 +159,12 @@ def rotated_nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float)
         rows = alive[(alive >= first) & (alive < first + _ROWS_AT_ONCE)]
         columns = alive[alive >= first]
         some, others = ordered[rows.to(boxes.device)], ordered[columns.to(boxes.device)]
-        too_close = (_iou_above(some, others, "union", iou_threshold) > iou_threshold).cpu()
+        overlap = _iou_above(some, others, "union", iou_threshold)
+        too_close = overlap >= iou_threshold if inclusive else overlap > iou_threshold
+        if labels is not None:
+            groups = labels[order]
+            too_close &= groups[rows.to(boxes.device)][:, None] == groups[columns.to(boxes.device)]
+        too_close = too_close.cpu()
         dropped = torch.zeros(len(columns), dtype=torch.bool)
         for row in range(len(rows)):  # rows are the first columns
             if not dropped[row]:
@@ -160,7 +172,3 @@ def rotated_nms(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float)
                 dropped |= too_close[row]
         removed[columns] = dropped
     return order[(~removed).to(order.device)]
-
-
-def _precise(boxes: torch.Tensor) -> torch.Tensor:
-    return boxes if boxes.dtype in (torch.float32, torch.float64) else boxes.float()

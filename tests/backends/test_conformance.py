@@ -21,12 +21,16 @@ pytestmark = pytest.mark.train
 
 @dataclass(frozen=True)
 class Case:
-    """How one family of one backend is overfitted in a test: what differs from the tests' common spec."""
+    """How one family of one backend is overfitted in a test: what differs from the tests' common spec.
+
+    `halves`: four images take a DETR thousands of steps; its loss shall fall to a half.
+    """
 
     backend: str
     family: str
     changes: dict[str, Any] = field(default_factory=dict)
     slow: bool = False
+    halves: bool = False
 
 
 SMALL_FPN = {"fpn": {"channels": 64}, "anchors": {"sizes": [[16], [24], [32], [48], [64]]}}
@@ -103,6 +107,18 @@ CASES = [
         },
         slow=True,
     ),
+    Case(
+        "mmdet",
+        "deformable_detr",
+        {
+            "model": {"family": "deformable_detr", "backbone": "resnet50", "weights": "none"},
+            "native": {"model": {"num_queries": 30, "encoder": {"num_layers": 1}, "decoder": {"num_layers": 2}}},
+            "train__optimizer": {"name": "adamw", "lr": 0.0002},
+            "train__iterations": 80,
+        },
+        slow=True,
+        halves=True,
+    ),
     Case("detectron2", "faster_rcnn", D2_RCNN),
     Case("detectron2", "mask_rcnn", D2_RCNN),
     Case(
@@ -112,6 +128,16 @@ CASES = [
             "native": {"MODEL": {"FPN": {"OUT_CHANNELS": 64}, "RETINANET": {"NUM_CONVS": 2}}},
             "train__optimizer": {"name": "adamw", "lr": 0.001},
             "train__iterations": 240,
+        },
+        slow=True,
+    ),
+    Case(
+        "detectron2",
+        "fcos",
+        {
+            "native": {"model": {"head": {"conv_dims": [256, 256]}}},
+            "train__optimizer": {"name": "sgd", "lr": 0.01},
+            "train__iterations": 300,
         },
         slow=True,
     ),
@@ -199,6 +225,7 @@ def test_four_images_are_learnt_by_heart(
         "train__optimizer": {"name": "sgd", "lr": 0.02},
         "train__schedule": {"name": "cosine", "warmup_iterations": 10},
         "train__gradient_clip": 10,
+        "train__log_every": 1,
         "data__batch_size": 4,
         "data__augment": [],
         "eval__every_epochs": 0,
@@ -210,6 +237,10 @@ def test_four_images_are_learnt_by_heart(
     run = verbs.train(spec, [f"data.val={json.dumps(same)}"])
     metrics = read_json(run.metrics)
     assert metrics["images"] == len(record["images"]) == 4
+    if case.halves:
+        losses = [line["loss"] for line in read_jsonl(run.log) if "loss" in line]
+        assert np.mean(losses[-5:]) < np.mean(losses[:5]) / 2
+        return
     assert metrics["bbox"]["AP50"] > 0.9
     if case.family == "mask_rcnn":
         assert metrics["segm"]["AP50"] > 0.9

@@ -152,3 +152,16 @@ def test_without_turning_it_is_the_usual_suppression() -> None:
     scores = torch.rand(80, dtype=torch.float64)
     usual = nms(box_convert(boxes[:, :4], "cxcywh", "xyxy"), scores, 0.3)
     assert rotated_nms(boxes, scores, 0.3).tolist() == usual.tolist()
+
+
+def test_suppression_within_labels() -> None:
+    boxes = torch.tensor([SQUARE, [10.1, 20, 4, 4, 0.1], [10, 20, 4, 4, math.pi / 4], [90, 9, 2, 2, 0]])
+    scores = torch.tensor([0.5, 0.9, 0.7, 0.1])
+    assert rotated_nms(boxes, scores, 0.3).tolist() == [1, 3]
+    assert rotated_nms(boxes, scores, 0.3, labels=torch.tensor([0, 1, 1, 1])).tolist() == [1, 0, 3]
+
+
+def test_an_overlap_on_the_threshold() -> None:
+    boxes, scores = random_boxes(1, 8).float().repeat(2, 1), torch.tensor([0.5, 0.5])
+    assert rotated_nms(boxes, scores, 1.0).tolist() == [0, 1]
+    assert rotated_nms(boxes, scores, 1.0, inclusive=True).tolist() == [0]

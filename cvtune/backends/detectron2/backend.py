@@ -27,6 +27,7 @@ __all__ = [
     "predict",
     "probe",
     "recipe",
+    "register",
     "step_memory",
     "train",
     "translate",
@@ -58,8 +59,16 @@ def recipe(spec: Spec) -> Recipe:
     return _recipe(spec)
 
 
+def register(run: RunDir) -> None:
+    """Let Detectron2's own tools find the run's data by the names in the native file."""
+    install_kernels()
+    from cvtune.backends.detectron2.register import register as put
+
+    put(run)
+
+
 def translate(plan: Plan) -> NativeConfig:
-    """config.yaml and its differences from the official config."""
+    """The native file and its differences from the official config."""
     return _translate(plan)
 
 
@@ -80,7 +89,7 @@ def find_lr(run: RunDir) -> list[tuple[float, float]]:
 
 
 def train(run: RunDir, resume: bool) -> None:
-    """Train from config.yaml."""
+    """Train from the native file."""
     install_kernels()
     from cvtune.backends.detectron2.train import train as run_training
 

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
+from cvtune.backends.mmdet.zoo import require_packages
 from cvtune.errors import RunError, SpecError
 from cvtune.runs import RunDir
 
@@ -23,7 +24,12 @@ _STOPPERS = ("EarlyStoppingHook",)
 
 
 def read_config(run: RunDir) -> Config:
-    """The native config in the run directory; what it imports is imported."""
+    """The native config in the run directory; what it imports is imported.
+
+    Raises:
+        MissingDependencyError: it needs a package that is not installed.
+    """
+    require_packages(Config.fromfile(run.config, import_custom_modules=False).to_dict())
     return Config.fromfile(run.config)
 
 

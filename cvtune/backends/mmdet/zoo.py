@@ -24,10 +24,14 @@ __all__ = [
     "package_root",
     "published",
     "read_official",
+    "require_packages",
     "zoo_names",
 ]
 
 INSTALL = "MMCV_WITH_OPS=0 pip install 'cvtune[mmdet]'"
+INSTALL_MORE = "MMCV_WITH_OPS=0 pip install 'cvtune[mmdet-zoo]'"
+# Classes of MMDetection that need a package which it does not bring: type -> package, its install command.
+_NEEDS = {"TIMMBackbone": ("timm", INSTALL_MORE), "InstaBoost": ("instaboostfast", "pip install instaboostfast")}
 Config = dict[str, Any]
 
 _TRACKING = "tracks objects through videos"
@@ -204,6 +208,26 @@ def published(name: str) -> dict[str, Any]:
             if key and isinstance(value, int | float):
                 entry[key] = value / 100
     return entry
+
+
+def require_packages(content: Mapping[str, Any]) -> None:
+    """Check that what a config needs beside MMDetection is installed.
+
+    Raises:
+        MissingDependencyError: it is not; the command that installs it is given.
+    """
+    needed = {
+        str(module).split(".")[0]: INSTALL_MORE for module in (content.get("custom_imports") or {}).get("imports", [])
+    }
+    for _, section in walk(content):
+        package, command = _NEEDS.get(str(section.get("type")).split(".")[-1], ("", ""))
+        if package:
+            needed[package] = command
+    for package, command in needed.items():
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(
+                f"backend mmdet: this config needs {package}, which is not installed; run {command}"
+            )
 
 
 def walk(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:

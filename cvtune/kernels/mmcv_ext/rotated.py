@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cvtune.kernels import rotated
+from cvtune.kernels.rotated_boxes import rotated_iou, rotated_iou_pairs, rotated_nms
 
 __all__ = ["box_iou_rotated", "nms_rotated"]
 
@@ -14,9 +14,12 @@ IOU, IOF = 0, 1
 def box_iou_rotated(
     boxes1: torch.Tensor, boxes2: torch.Tensor, ious: torch.Tensor, mode_flag: int, aligned: bool
 ) -> None:
-    """Set `ious` [m * n], or [m] where `aligned`; boxes as in `cvtune.kernels.rotated`, angles in radians."""
-    values = rotated.box_iou_rotated(boxes1.detach(), boxes2.detach(), iof=mode_flag == IOF, aligned=aligned)
-    ious.copy_(values.reshape(ious.shape))
+    """Set `ious` [m * n], or [m] where `aligned`; boxes as in `cvtune.kernels.rotated_boxes`.
+
+    Here positive angles turn the other way, which changes no overlap.
+    """
+    of = rotated_iou_pairs if aligned else rotated_iou
+    ious.copy_(of(boxes1, boxes2, "first" if mode_flag == IOF else "union").reshape(ious.shape))
 
 
 def nms_rotated(
@@ -39,4 +42,4 @@ def nms_rotated(
         multi_label: boxes of different labels leave each other alone (the compiled CPU operator does not heed it).
     """
     own = dets[:, 5] if multi_label and dets.shape[1] > 5 else None
-    return rotated.nms_rotated(dets[:, :5].detach(), scores.detach(), iou_threshold, labels=own)
+    return rotated_nms(dets[:, :5], scores, iou_threshold, labels=own, inclusive=True)

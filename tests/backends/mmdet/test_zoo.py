@@ -104,3 +104,27 @@ def test_recipe_and_translation_import_neither_torch_nor_mmdet() -> None:
         "print([m for m in ('torch', 'mmdet', 'mmcv', 'cv2') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "command"),
+    [
+        ("convnext/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco", "mmpretrain", r"cvtune\[mmdet-zoo\]"),
+        ("timm_example/retinanet_timm-tv-resnet50_fpn_1x_coco", "timm", r"cvtune\[mmdet-zoo\]"),
+        ("instaboost/mask-rcnn_r50_fpn_instaboost-4x_coco", "instaboostfast", "pip install instaboostfast"),
+    ],
+)
+def test_a_package_that_only_some_configs_need_is_named(
+    name: str, package: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = zoo.read_official(name).content
+    found = zoo.importlib.util.find_spec
+    monkeypatch.setattr(zoo.importlib.util, "find_spec", lambda wanted: found(wanted) if wanted != package else None)
+    with pytest.raises(MissingDependencyError, match=f"needs {package}, which is not installed; run .*{command}"):
+        zoo.require_packages(content)
+
+
+def test_a_config_of_mmdetection_alone_needs_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = zoo.read_official("faster_rcnn/faster-rcnn_r50_fpn_1x_coco").content
+    monkeypatch.setattr(zoo.importlib.util, "find_spec", lambda name: None)
+    zoo.require_packages(content)
