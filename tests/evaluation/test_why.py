@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from cvtune.cli import app
 from cvtune.evaluation.why import explain, explain_run
+from cvtune.evaluation.why.boxes import LAYOUTS
 from cvtune.runs import read_json, write_json
 
 
@@ -117,3 +119,18 @@ def test_a_run_without_predictions_is_judged_by_its_training(tmp_path: Path) -> 
     run = sabotage.make_sabotaged("loss not a number", tmp_path)
     run.predictions.unlink()
     assert explain_run(run).causes[0].rule == "learning_rate_too_high"
+
+
+def test_the_page_lists_every_rule_and_no_other() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs/why.md").read_text(encoding="utf-8")
+    listed = {
+        name for row in re.findall(r"^\| (`.*?) \|", page, flags=re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    code = "".join(path.read_text(encoding="utf-8") for path in (root / "cvtune/evaluation/why").glob("*.py"))
+    assert not {name for name in listed if f'"{name}"' not in code}
+    assert {rule for case in sabotage.SABOTAGES.values() for rule in case.rules} <= listed
+    made = set(re.findall(r'(?:Cause|BoxReading|IdReading|_Step)\(\s*"(\w+)"', code)) | {
+        rule for rule, *_ in LAYOUTS[1:]
+    }
+    assert made <= listed, made - listed

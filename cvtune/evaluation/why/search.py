@@ -19,7 +19,7 @@ __all__ = ["Found", "search"]
 # A repair counts where it raises the quality by this much and this factor, or by that much: chance stays below.
 GAIN, FACTOR, LARGE = 0.05, 1.3, 0.1
 # A weak model, too, is many times better once it is read as it was meant.
-WEAK_GAIN, WEAK_FACTOR = 0.02, 4.0
+WEAK_GAIN, WEAK_FACTOR = 0.04, 4.0
 # A later, less plain reading must beat an earlier one by this.
 MARGIN = 0.02
 # Below this nothing is where an object is, and image ids are tried together with layouts of boxes.
