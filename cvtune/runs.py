@@ -130,6 +130,15 @@ class RunDir:
         return self.path / "error.json"
 
     @property
+    def samples(self) -> Path:
+        """The folder of sample predictions; its `images.json` names the images."""
+        return self.path / "samples"
+
+    def samples_at(self, step: int) -> Path:
+        """The folder of the pictures that the evaluation after `step` has drawn: 1.jpg, 2.jpg, ..."""
+        return self.samples / f"step-{step:06d}"
+
+    @property
     def lr_trial(self) -> Path:
         """The (learning rate, loss) pairs of `--find-lr`."""
         return self.path / "lr_trial.json"

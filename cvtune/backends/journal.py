@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cvtune.backends.sample_images import SampleImages
 from cvtune.runs import RunDir, append_jsonl, read_jsonl, write_text
 
 __all__ = ["Journal", "evaluation_record"]
@@ -21,6 +22,8 @@ class Journal:
         self.evals = [record for record in records if "eval" in record]
         if run.log.exists():
             write_text(run.log, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+        self.samples = SampleImages(run)
+        self.samples.forget_after(step)
         self.board: Any = None
         if "tensorboard" in loggers:
             from torch.utils.tensorboard import SummaryWriter
@@ -34,10 +37,14 @@ class Journal:
             scalars = {f"loss/{name}": value for name, value in record["losses"].items()}
             self._scalars({"loss": record["loss"], "lr": record["lr"], **scalars}, record["step"])
 
-    def evaluation(self, record: dict[str, Any]) -> None:
-        """Write an evaluation record: eval, step, epoch, seconds, split."""
+    def evaluation(self, record: dict[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+        """Write an evaluation record (eval, step, epoch, seconds, split), and draw some of what was scored.
+
+        `results` are COCO results of all validation images, with canonical ids.
+        """
         append_jsonl(self.run.log, record)
         self.evals.append(record)
+        self.samples.draw(results, record["step"])
         if self.board:
             for kind, scores in record["eval"].items():
                 self._scalars({f"{kind}/{name}": value for name, value in scores.items()}, record["step"])
