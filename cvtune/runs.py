@@ -139,6 +139,11 @@ class RunDir:
         return self.samples / f"step-{step:06d}"
 
     @property
+    def loggers(self) -> Path:
+        """What a resumed run needs to go on in the same runs of MLflow and Weights & Biases: their ids."""
+        return self.path / "loggers.json"
+
+    @property
     def lr_trial(self) -> Path:
         """The (learning rate, loss) pairs of `--find-lr`."""
         return self.path / "lr_trial.json"
