@@ -139,6 +139,11 @@ class RunDir:
         return self.samples / f"step-{step:06d}"
 
     @property
+    def watch_page(self) -> Path:
+        """The page of `cvtune watch --once`."""
+        return self.path / "watch.html"
+
+    @property
     def loggers(self) -> Path:
         """What a resumed run needs to go on in the same runs of MLflow and Weights & Biases: their ids."""
         return self.path / "loggers.json"
