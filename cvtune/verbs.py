@@ -199,7 +199,8 @@ def watch(path: Path, port: int = 0, open_browser: bool = False, say: Callable[[
     from cvtune.watch import WatchServer
 
     run = RunDir(Path(path).resolve())
-    if not run.path.is_dir() and (run.path.exists() or not run.path.parent.is_dir()):
+    # The first run of a folder makes runs/ too.
+    if not run.path.is_dir() and (run.path.exists() or not run.path.parent.parent.is_dir()):
         raise SpecError(f"{path}: no such run directory; `cvtune train SPEC` makes runs/<name>")
     server = WatchServer(run, port)
     with contextlib.suppress(KeyboardInterrupt):  # how this verb ends

@@ -19,6 +19,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 REPORT_STYLE = Path(__file__).parent.parent / "report" / "templates" / "style.css"
 # All pictures of a static page, before base64 makes them a third larger; the newest first.
 MOST_BYTES = 3_300_000
+# As a page's policy names them.
+SELF, NOBODY = "'self'", "'none'"
 
 
 def make_page(content: dict[str, Any] | None = None) -> str:
@@ -33,8 +35,8 @@ def make_page(content: dict[str, Any] | None = None) -> str:
     # Names are anyone's text: within a script element nothing may look like its end.
     embedded = json.dumps(content, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e")
     parts = {
-        "@POLICY@": f"default-src 'none'; img-src {'data:' if content else chr(39) + 'self' + chr(39)}; "
-        f"connect-src {chr(39)}{'none' if content else 'self'}{chr(39)}; style-src 'unsafe-inline'; "
+        "@POLICY@": f"default-src 'none'; img-src data:{'' if content else ' ' + SELF}; "
+        f"connect-src {NOBODY if content else SELF}; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'",
         "@STYLE@": REPORT_STYLE.read_text(encoding="utf-8") + (TEMPLATES / "watch.css").read_text(encoding="utf-8"),
         "@SCRIPT@": script,

@@ -190,7 +190,7 @@ def test_ctrl_c_ends_the_verb_cleanly(run: RunDir) -> None:
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="no such run directory"):
-        verbs.watch(tmp_path / "no" / "where")
+        verbs.watch(tmp_path / "far" / "no" / "where")
     with pytest.raises(SpecError, match="no such run directory"):
         verbs.watch_once(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
