@@ -18,7 +18,7 @@ help: ## list the targets
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	MMCV_WITH_OPS=0 $(PIP_INSTALL) --editable '.[torchvision,mmdet-zoo,detectron2,test]'
+	MMCV_WITH_OPS=0 $(PIP_INSTALL) --editable '.[torchvision,mmdet-zoo,detectron2,loggers,test]'
 	$(BIN)/python tools/install_detectron2.py --constraint constraints.txt
 	$(PIP_INSTALL) --force-reinstall --no-deps opencv-python-headless
 	touch $@

@@ -167,6 +167,24 @@ def train(
     typer.echo(f"report: {run.path / 'report.html'}")
 
 
+@verb("cvtune watch runs/my-run", "cvtune watch runs/my-run --port 8000 --open", "cvtune watch runs/my-run --once")
+def watch(
+    run: Run,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Default: a free one.")] = 0,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Write the page as it is now to RUN/watch.html instead of serving it.")
+    ] = False,
+) -> None:
+    """Show a run while it trains: curves, progress, sample predictions, on a page of this machine alone."""
+    from cvtune import verbs
+
+    if once:
+        typer.echo(f"page: {verbs.watch_once(run)}")
+        return
+    verbs.watch(run, port, open_browser, typer.echo)
+
+
 @verb(
     "cvtune eval runs/my-run --split test",
     "cvtune eval runs/my-run --explain",

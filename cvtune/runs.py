@@ -134,6 +134,25 @@ class RunDir:
         return self.path / "error.json"
 
     @property
+    def samples(self) -> Path:
+        """The folder of sample predictions; its `images.json` names the images."""
+        return self.path / "samples"
+
+    def samples_at(self, step: int) -> Path:
+        """The folder of the pictures that the evaluation after `step` has drawn: 1.jpg, 2.jpg, ..."""
+        return self.samples / f"step-{step:06d}"
+
+    @property
+    def watch_page(self) -> Path:
+        """The page of `cvtune watch --once`."""
+        return self.path / "watch.html"
+
+    @property
+    def loggers(self) -> Path:
+        """What a resumed run needs to go on in the same runs of MLflow and Weights & Biases: their ids."""
+        return self.path / "loggers.json"
+
+    @property
     def lr_trial(self) -> Path:
         """The (learning rate, loss) pairs of `--find-lr`."""
         return self.path / "lr_trial.json"

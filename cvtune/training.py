@@ -15,6 +15,7 @@ from rich.console import Console
 
 from cvtune.backends import load_backend
 from cvtune.backends.base import Host, NativeConfig, Override, Recipe
+from cvtune.backends.loggers import check_loggers
 from cvtune.data.augment import check_augment
 from cvtune.data.prepare import Prepared, prepare
 from cvtune.errors import CvtuneError, RunError, SpecError
@@ -49,9 +50,12 @@ def run_training(
 
     Raises:
         SpecError: the spec is wrong, or the run directory holds results and neither flag was given.
+        MissingDependencyError: a package of `train.loggers` is not installed.
         CvtuneError: whatever the worker reports.
     """
     spec = load_spec(spec_path, overrides)
+    if in_process(spec.backend):  # else its own interpreter looks, later
+        check_loggers(spec.train.loggers)
     run = RunDir((runs / spec.name).resolve())
     with run.locked() as lock:
         resumed = _open(run, spec, resume, overwrite)

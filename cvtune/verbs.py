@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +39,8 @@ __all__ = [
     "train",
     "train_seeds",
     "translate",
+    "watch",
+    "watch_once",
     "zoo",
 ]
 
@@ -194,6 +197,37 @@ def train_seeds(
     from cvtune.seeds import train_seeds as run_seeds
 
     return run_seeds(spec_path, count, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
+
+
+def watch(path: Path, port: int = 0, open_browser: bool = False, say: Callable[[str], None] = print) -> None:
+    """Serve the page of a run, which need not have begun, until an interrupt; `say` gets the address.
+
+    Raises:
+        SpecError: there is no such folder, nor one that it could come to lie in; or the port cannot be used.
+    """
+    from cvtune.watch import WatchServer
+
+    run = RunDir(Path(path).resolve())
+    # The first run of a folder makes runs/ too.
+    if not run.path.is_dir() and (run.path.exists() or not run.path.parent.parent.is_dir()):
+        raise SpecError(f"{path}: no such run directory; `cvtune train SPEC` makes runs/<name>")
+    server = WatchServer(run, port)
+    with contextlib.suppress(KeyboardInterrupt):  # how this verb ends
+        if not run.record.exists():
+            say(f"{path}: nothing is there yet; the page waits for it")
+        say(f"watch: {server.url} (Ctrl-C ends it)")
+        if open_browser:
+            import webbrowser
+
+            webbrowser.open(server.url)
+        server.serve()
+
+
+def watch_once(path: Path) -> Path:
+    """Write the page of a run as it is now, with its pictures, to watch.html in the run directory."""
+    from cvtune.watch import write_page
+
+    return write_page(open_run(path))
 
 
 def evaluate(

@@ -32,19 +32,8 @@ from cvtune.runs import RunDir
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 DATA_VERBS = ["init", "convert", "check", "stats", "split", "merge", "draw"]
-VERBS = [
-    *DATA_VERBS,
-    "plan",
-    "translate",
-    "doctor",
-    "train",
-    "eval",
-    "compare",
-    "predict",
-    "report",
-    "backends",
-    "models",
-]
+RUN_VERBS = ["plan", "translate", "doctor", "train", "watch", "eval", "compare", "predict", "report"]
+VERBS = [*DATA_VERBS, *RUN_VERBS, "backends", "models"]
 
 SCORES = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), 0.5)
 METRICS = {
@@ -116,6 +105,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
         "translate": NATIVE,
         "doctor": [Line("ok", "data", "fine"), Line("error", "memory", "too much", "data.batch_size: 2")],
         "train": RunDir(Path("runs/x")),
+        "watch": None,
+        "watch_once": Path("watch.html"),
         "evaluate": METRICS,
         "predict": Path("p.json"),
         "report": (Path("report.html"), Path("report.md")),
@@ -181,6 +172,9 @@ REACH: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "plan": ("plan s.yaml", "plan", (Path("s.yaml"), ())),
     "plan, overrides": ("plan s.yaml -s a=1 --set b=[1,2]", "plan", (Path("s.yaml"), ["a=1", "b=[1,2]"])),
     "translate": ("translate s.yaml -s a=1", "translate", (Path("s.yaml"), ["a=1"])),
+    "watch": ("watch r", "watch", (Path("r"), 0, False, typer.echo)),
+    "watch, all": ("watch r --port 8000 --open", "watch", (Path("r"), 8000, True, typer.echo)),
+    "watch once": ("watch r --once", "watch_once", (Path("r"),)),
     "eval a run": ("eval r", "evaluate", (Path("r"), None, None, "hotcoco", None, None, None, ())),
     "eval a split": ("eval r --split test", "evaluate", (Path("r"), None, None, "hotcoco", None, "test", None, ())),
     "eval two files": (
@@ -257,6 +251,7 @@ def test_results_are_printed_for_people_and_machines(tmp_path: Path, monkeypatch
     assert re.search(r"cat +7 +9 +25\.0", scores)
     assert "a [note]" in scores
     assert run("predict", "r", "a")[1] == "predictions: p.json\n"
+    assert run("watch", "r", "--once")[1] == "page: watch.html\n"
     assert run("report", "r")[1] == "report: report.html\nreport: report.md\n"
     backends = run("backends")[1]
     assert re.search(r"far .*no \[x\] +pip install far", backends)

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = {"torch", "torchvision", "lightning", "mmdet", "mmcv", "mmengine", "detectron2", "albumentations"}
 HEAVY = {"numpy", "cv2", "PIL", "pycocotools", "hotcoco", "pydantic", "yaml", "jinja2", "matplotlib", "rich.console"}
 DATA_VERBS = ["init", "convert", "check", "stats", "split", "merge", "draw"]
-VERBS = [*DATA_VERBS, "plan", "translate", "doctor", "train", "eval", "predict", "report", "backends", "models"]
+RUN_VERBS = ["plan", "translate", "doctor", "train", "watch", "eval", "compare", "predict", "report"]
+VERBS = [*DATA_VERBS, *RUN_VERBS, "backends", "models"]
 
 PROBE = """
 import atexit, json, sys

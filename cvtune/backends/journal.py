@@ -1,46 +1,56 @@
-"""log.jsonl and the loggers: one record a logged step, one an evaluation."""
+"""log.jsonl and the trackers: one record a logged step, one an evaluation."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cvtune.backends.loggers import Loggers
+from cvtune.backends.sample_images import SampleImages
 from cvtune.runs import RunDir, append_jsonl, read_jsonl, write_text
 
 __all__ = ["Journal", "evaluation_record"]
 
 
 class Journal:
-    """Writes the run's log; the same numbers go to TensorBoard where the spec asks for it."""
+    """Writes the run's log; the same numbers go to the trackers that the spec asks for."""
 
-    def __init__(self, run: RunDir, loggers: list[str], step: int) -> None:
-        """Open the log; records after `step`, left by a killed run, are removed: they will be written again."""
+    def __init__(self, run: RunDir, loggers: Sequence[str], step: int) -> None:
+        """Open the log; records after `step`, left by a killed run, are removed: they will be written again.
+
+        Raises:
+            MissingDependencyError: a package of `train.loggers` is not installed, or is broken.
+            RunError: the log cannot be written, or a tracker cannot be opened.
+        """
         self.run = run
-        records = [record for record in read_jsonl(run.log) if record["step"] <= step]
+        found = read_jsonl(run.log)
+        logged = {kind: max((r["step"] for r in found if kind in r), default=0) for kind in ("loss", "eval")}
+        self.loggers = Loggers(run, loggers, step, logged)
+        records = [record for record in found if record["step"] <= step]
         self.evals = [record for record in records if "eval" in record]
         if run.log.exists():
             write_text(run.log, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
-        self.board: Any = None
-        if "tensorboard" in loggers:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
+        self.samples = SampleImages(run)
+        self.samples.forget_after(step)
 
     def step(self, record: dict[str, Any]) -> None:
         """Write a training record: step, epoch, lr, loss, losses, seconds, memory_mb."""
         append_jsonl(self.run.log, record)
-        if self.board:
-            scalars = {f"loss/{name}": value for name, value in record["losses"].items()}
-            self._scalars({"loss": record["loss"], "lr": record["lr"], **scalars}, record["step"])
+        scalars = {f"losses/{name}": value for name, value in record["losses"].items()}
+        scalars |= {name: record[name] for name in ("loss", "lr", "epoch", "memory_mb")}
+        self.loggers.send("loss", scalars, record["step"])
 
-    def evaluation(self, record: dict[str, Any]) -> None:
-        """Write an evaluation record: eval, step, epoch, seconds, split."""
+    def evaluation(self, record: dict[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+        """Write an evaluation record (eval, step, epoch, seconds, split), and draw some of what was scored.
+
+        `results` are COCO results of all validation images, with canonical ids.
+        """
         append_jsonl(self.run.log, record)
         self.evals.append(record)
-        if self.board:
-            for kind, scores in record["eval"].items():
-                self._scalars({f"{kind}/{name}": value for name, value in scores.items()}, record["step"])
+        pictures = self.samples.draw(results, record["step"])
+        scalars = {f"{kind}/{name}": value for kind, scores in record["eval"].items() for name, value in scores.items()}
+        self.loggers.send("eval", scalars, record["step"], pictures)
 
     def best(self, metric: str) -> tuple[float, int]:
         """The best value of `metric` so far and how many evaluations ago it was; (-inf, 0) before the first."""
@@ -56,13 +66,8 @@ class Journal:
         return self.best(stopping["metric"])[1] >= int(stopping["patience"])
 
     def close(self) -> None:
-        """Flush the loggers."""
-        if self.board:
-            self.board.close()
-
-    def _scalars(self, scalars: Mapping[str, float], step: int) -> None:
-        for name, value in scalars.items():
-            self.board.add_scalar(name, value, step)
+        """Flush and close the trackers."""
+        self.loggers.close()
 
 
 def evaluation_record(scores: Mapping[str, Any], step: int, epoch: int, seconds: float) -> dict[str, Any]:

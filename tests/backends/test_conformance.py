@@ -274,6 +274,20 @@ def test_images_without_objects_and_crowds_are_trained_on(backend: str, odd_runs
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_sample_predictions_are_drawn_at_every_evaluation(backend: str, odd_runs: Callable[[str], RunDir]) -> None:
+    run = odd_runs(backend)
+    listed = read_json(run.samples / "images.json")
+    assert len(listed) == 4
+    assert all(row["name"].endswith(".png") for row in listed)
+    assert [row["objects"] for row in listed] == sorted((row["objects"] for row in listed), reverse=True)
+    evaluations = [record["step"] for record in read_jsonl(run.log) if "eval" in record]
+    assert len(evaluations) == 2
+    for step in evaluations:
+        assert sorted(path.name for path in run.samples_at(step).iterdir()) == ["1.jpg", "2.jpg", "3.jpg", "4.jpg"]
+    assert "no sample predictions" not in (run.path / "worker.log").read_text(errors="replace")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_class_lock_travels_and_another_one_is_refused(
     backend: str, odd_runs: Callable[[str], RunDir], tmp_path: Path
 ) -> None:

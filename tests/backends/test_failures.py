@@ -107,7 +107,6 @@ def test_empty_predictions_are_scored_zero_with_a_reason(spec: Path) -> None:
         ("native={model: {kwargs: {box_batch_size_per_imag: 1}}}", "did you mean 'box_batch_size_per_image'"),
         ("native={modle: {}}", "did you mean 'model'"),
         ("data.classes=[circel]", "did you mean 'circle'"),
-        ("train.loggers=[mlflow]", "mlflow"),
         ("run.device=cuda", "CUDA"),
     ],
 )

@@ -86,7 +86,7 @@ _YAML: dict[str, FieldSupport] = {
     "train.checkpoint.keep": _extra(_SAVES),
     "train.checkpoint.best": _extra("cvtune's worker selects by its own scores"),
     "train.seed": _native("SEED; every step and sample is seeded from it"),
-    "train.loggers": _extra("tensorboard; mlflow and wandb are not supported yet"),
+    "train.loggers": _extra("cvtune's worker logs to tensorboard, mlflow, wandb"),
     "train.log_every": _extra("cvtune's log.jsonl"),
     "eval.every_epochs": _native("TEST.EVAL_PERIOD, in iterations"),
     "eval.model_max_detections": _native("TEST.DETECTIONS_PER_IMAGE"),

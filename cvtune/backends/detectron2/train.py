@@ -137,7 +137,7 @@ def train(run: RunDir, resume: bool) -> None:
                 if journal and scorer:
                     scores = scorer.score(found)
                     before, _ = journal.best(best_metric)
-                    journal.evaluation(evaluation_record(scores, step, epoch + 1, time.monotonic() - started))
+                    journal.evaluation(evaluation_record(scores, step, epoch + 1, time.monotonic() - started), found)
                     value, _ = journal.best(best_metric)
                     improved = value > before
                     if improved:

@@ -66,12 +66,6 @@ def _check(plan: Plan) -> None:
             "data.crowd: backend detectron2 cannot do ignore (its matchers ignore no regions); nearest: official "
             "(crowds are not trained on)"
         )
-    other = [name for name in plan["train.loggers"] or [] if name != "tensorboard"]
-    if other:
-        raise UnsupportedError(
-            f"train.loggers: backend detectron2 cannot do {', '.join(other)} (not supported yet); nearest: "
-            "tensorboard; log.jsonl is always written"
-        )
     if plan["task"] == "segment":
         return
     stopping = plan["train.early_stopping"] or {}

@@ -79,7 +79,7 @@ FIELDS: dict[str, FieldSupport] = {
     "train.checkpoint.keep": _native("default_hooks.checkpoint.max_keep_ckpts"),
     "train.checkpoint.best": _native("default_hooks.checkpoint.save_best; cvtune's worker selects by its own scores"),
     "train.seed": _native("randomness.seed"),
-    "train.loggers": _native("tensorboard; mlflow and wandb are not supported yet"),
+    "train.loggers": _native("visualizer.vis_backends; cvtune's worker logs by itself"),
     "train.log_every": _native("default_hooks.logger.interval"),
     "eval.every_epochs": _native("train_cfg.val_interval"),
     "eval.model_max_detections": _native("max_per_img of test_cfg, where the config has one"),

@@ -83,7 +83,7 @@ def _validation(
         scores = scorer.score(results)
         if journal:
             epoch = -(-loop.iter // loop.per_epoch)
-            journal.evaluation(evaluation_record(scores, loop.step, epoch, loop.seconds))
+            journal.evaluation(evaluation_record(scores, loop.step, epoch, loop.seconds), results)
         return {f"{kind}_{name}": scores[kind][name] for kind in kinds for name in ("AP", "AP50")}
 
     metric = CollectResults(run.class_map().names, score)

@@ -19,6 +19,7 @@ _OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
 _EMA = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.001, "update_buffers": True, "priority": 49}
 EMA_GAMMA = 2000
 """MMEngine's default horizon of the warm-up of ExpMomentumEMA, in iterations."""
+_VIS_BACKENDS = {"tensorboard": "TensorboardVisBackend", "mlflow": "MLflowVisBackend", "wandb": "WandbVisBackend"}
 
 
 def translate_schedule(edits: Edits, plan: Plan) -> None:
@@ -396,15 +397,10 @@ def _hooks(edits: Edits, plan: Plan) -> None:
         }
         edits.replace_list(("custom_hooks",), [*hooks, hook], "train.early_stopping")
     loggers = plan["train.loggers"] or []
-    other = [name for name in loggers if name != "tensorboard"]
-    if other:
-        raise UnsupportedError(
-            f"train.loggers: backend mmdet cannot do {', '.join(other)} (not supported yet); nearest: tensorboard; "
-            "log.jsonl is always written"
-        )
-    if "tensorboard" in loggers:
+    if loggers:
+        # For MMDetection's own tools: cvtune's worker logs by itself, and gives its Runner none of these.
         backends = [dict(item) for item in edits.get(("visualizer", "vis_backends")) or []]
-        wanted = [*backends, {"type": "TensorboardVisBackend"}]
+        wanted = [*backends, *({"type": _VIS_BACKENDS[name]} for name in loggers)]
         edits.replace_list(("visualizer", "vis_backends"), wanted, "train.loggers")
 
 

@@ -82,7 +82,7 @@ FIELDS: dict[str, FieldSupport] = {
     "train.checkpoint.keep": _native(_LOOP),
     "train.checkpoint.best": _native(_LOOP),
     "train.seed": _native(_LOOP),
-    "train.loggers": _native("tensorboard; mlflow and wandb are not supported yet"),
+    "train.loggers": _native("cvtune's worker logs to tensorboard, mlflow, wandb"),
     "train.log_every": _native(_LOOP),
     "eval.every_epochs": _native(_LOOP),
     "eval.model_max_detections": _native("box_detections_per_img, or detections_per_img without heads of two stages"),

@@ -125,7 +125,7 @@ def train(run: RunDir, resume: bool) -> None:
             if journal and scorer:
                 scores = scorer.score(found)
                 before, _ = journal.best(settings["checkpoint"]["best"])
-                journal.evaluation(evaluation_record(scores, step, epoch + 1, time.monotonic() - started))
+                journal.evaluation(evaluation_record(scores, step, epoch + 1, time.monotonic() - started), found)
                 value, _ = journal.best(settings["checkpoint"]["best"])
                 improved = value > before
                 if improved:

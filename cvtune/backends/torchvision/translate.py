@@ -80,11 +80,6 @@ def _check(plan: Plan, model: Model) -> None:
         raise _unsupported("data.crowd", f"ignore with {family}", "official (crowds are not trained on)")
     if family in _SINGLE_SIZE and get("data.image_size.square") is None:
         raise _unsupported("data.image_size.short", f"{family} with two sides", "square")
-    other = [name for name in get("train.loggers") or [] if name != "tensorboard"]
-    if other:
-        raise _unsupported(
-            "train.loggers", f"{', '.join(other)} (not supported yet)", "tensorboard; log.jsonl is always written"
-        )
     if get("train.precision") == "fp16" and get("run.device") == "cpu":
         raise _unsupported("train.precision", "fp16 on a CPU", "bf16 or fp32")
     if family != "mask_rcnn":

@@ -268,7 +268,6 @@ def test_what_yaml_cannot_say_is_an_extra(plan_for: MakePlan) -> None:
         ({"data__crowd": "ignore"}, ["data.crowd", "nearest: official"]),
         ({"data__image_size": {"square": 320}}, ["data.image_size.fit", "short: 320, long: 320"]),
         ({"train__precision": "fp16"}, ["train.precision", "on a CPU", "nearest: fp32"]),
-        ({"train__loggers": ["wandb"]}, ["wandb", "nearest: tensorboard"]),
         ({"train__checkpoint": {"best": "segm/AP"}}, ["predicts no masks", "nearest: bbox/AP"]),
         (
             {"model__backbone": "resnet18_fpn", "model__weights": "coco"},

@@ -238,6 +238,15 @@ def test_iterations_that_are_no_whole_epochs_need_a_loop_by_iteration(plan_for: 
         translate(plan_for(model__family="yolox", data__batch_size=10, train__iterations=30))
 
 
+def test_every_logger_is_a_visualization_backend_of_the_native_file(plan_for: MakePlan) -> None:
+    native = translate(
+        plan_for(model__family="faster_rcnn", data__batch_size=2, train__loggers=["tensorboard", "mlflow", "wandb"])
+    )
+    (override,) = [o for o in native.overrides if o.asked_by == "train.loggers"]
+    kinds = ["LocalVisBackend", "TensorboardVisBackend", "MLflowVisBackend", "WandbVisBackend"]
+    assert [backend["type"] for backend in override.value] == kinds
+
+
 def test_mixed_precision_becomes_fp32_on_a_cpu_and_stays_on_a_gpu(plan_for: MakePlan) -> None:
     name = "faster_rcnn/faster-rcnn_r50_fpn_amp-1x_coco"
     cpu = translate(plan_for(model__zoo=name, data__batch_size=2))
@@ -252,7 +261,6 @@ def test_mixed_precision_becomes_fp32_on_a_cpu_and_stays_on_a_gpu(plan_for: Make
         ({"model__family": "dino", "eval__nms_iou": 0.5}, "eval.nms_iou: backend mmdet: dino/"),
         ({"model__family": "ssd", "model__frozen_stages": 1}, "model.frozen_stages: backend mmdet cannot freeze"),
         ({"model__family": "faster_rcnn", "data__crowd": "ignore"}, "data.crowd"),
-        ({"model__family": "faster_rcnn", "train__loggers": ["wandb"]}, "nearest: tensorboard"),
         ({"model__family": "faster_rcnn", "train__precision": "bf16"}, "nearest: fp32"),
         ({"model__family": "faster_rcnn", "train__checkpoint": {"best": "segm/AP"}}, "nearest: bbox/AP"),
         ({"model__family": "yolox", "data__image_size": {"short": 320}}, "nearest: data.image_size.square"),

@@ -241,7 +241,6 @@ def test_native_with_unknown_keys_is_refused(planned: Planned, native: dict[str,
         ({"model": {"family": "fcos"}, "data": {"crowd": "ignore"}}, ["data.crowd", "nearest: official"]),
         ({"model": {"family": "ssd"}, "data": {"crowd": "ignore"}}, ["data.crowd", "ssd"]),
         ({"model": {"family": "ssd"}, "data": {"image_size": {"short": 300}}}, ["image_size.short", "nearest: square"]),
-        ({"model": {"family": "faster_rcnn"}, "train": {"loggers": ["wandb"]}}, ["train.loggers", "tensorboard"]),
         ({"model": {"family": "faster_rcnn"}, "train": {"precision": "fp16"}}, ["train.precision", "nearest: bf16"]),
         (
             {"model": {"family": "faster_rcnn"}, "train": {"checkpoint": {"best": "segm/AP"}}},

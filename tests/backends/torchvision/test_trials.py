@@ -1,4 +1,4 @@
-"""Trials before a run, early stopping and TensorBoard, in one short run each."""
+"""Trials before a run, early stopping and trackers, in one short run each."""
 
 from __future__ import annotations
 
@@ -42,11 +42,13 @@ def test_batch_size_and_lr_are_found_by_trial(
     assert "Trial of learning rates" in (run.path / "report.html").read_text(encoding="utf-8")
 
 
-def test_early_stopping_and_tensorboard(
+def test_early_stopping_and_trackers(
     tmp_path: Path, make_shapes: Callable[..., Any], write_spec: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     make_shapes(tmp_path / "shapes", train=4, val=2, size=64, seed=8)
     spec = write_spec(
@@ -57,7 +59,7 @@ def test_early_stopping_and_tensorboard(
         train__log_every=1,
         train__optimizer={"name": "sgd", "lr": 1e-7},
         train__early_stopping={"metric": "bbox/AP", "patience": 2},
-        train__loggers=["tensorboard"],
+        train__loggers=["tensorboard", "mlflow", "wandb"],
         train__checkpoint={"keep": 2},
         eval__score_threshold=0.99,
         **TINY,
@@ -73,5 +75,11 @@ def test_early_stopping_and_tensorboard(
     logged = events.Scalars("loss")
     assert [event.step for event in logged] == [record["step"] for record in steps]
     assert [event.value for event in logged] == pytest.approx([record["loss"] for record in steps])
+    assert set(events.Tags()["images"]) == {"samples/1", "samples/2"}
+    number = read_json(run.loggers)["mlflow"]["run_id"]
+    logged_too = next((run.path / "mlflow").glob(f"*/{number}/metrics/bbox/AP")).read_text().splitlines()
+    assert [int(line.split()[2]) for line in logged_too] == [record["step"] for record in evaluations]
+    (offline,) = (run.path / "wandb").glob("offline-run-*/*.wandb")
+    assert b"bbox/AP" in offline.read_bytes()
     kept = sorted(path.name for path in run.checkpoints.iterdir())
     assert {"best.pth", "last.pth"} <= set(kept)
