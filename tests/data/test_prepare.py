@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -450,9 +449,7 @@ def bccd(real_data: Path) -> dict[str, Any]:
 
 @pytest.mark.real
 def test_blood_cells(tmp_path: Path, real_data: Path) -> None:
-    start = time.perf_counter()
     prepared, run = run_prepare(tmp_path, **bccd(real_data))
-    assert time.perf_counter() - start < 3  # 0.3 s where nothing else runs
     assert prepared.class_map.names == ("Platelets", "RBC", "WBC")
     assert [s.images for s in prepared.summaries.values()] == [205, 87, 72]
     assert sum(s.annotations for s in prepared.summaries.values()) == 4886

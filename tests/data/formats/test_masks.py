@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -209,9 +208,7 @@ def test_cityscapes_polygons_hide_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_nuclei(real_data: Path) -> None:
-    start = time.perf_counter()
     dataset, receipt = read(real_data / "nuclei")
-    assert time.perf_counter() - start < 20
     assert (len(dataset.images), len(dataset.annotations)) == (98, 2375)
     assert receipt.counts["masks-overlap"] == 3
     assert all(image.path is not None for image in dataset.images)
