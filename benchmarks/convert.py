@@ -3,8 +3,9 @@
 python benchmarks/convert.py [--files 5000] [--annotations 1000000] [--peers] [--peer-python VENV/bin/python]
 
 With --peers the others are installed into a temporary virtual environment, unless --peer-python names one that has
-them; what cannot be installed is left out, with the reason. Runs follow each other; each figure is the best of
-`--repeat`. "each synced" is our own conversion with every small file forced to the disk, as it was once.
+them; what cannot be installed is left out, with the reason. The converters take turns, `--repeat` rounds of them; times
+are medians, and a ratio is the median of the rounds' ratios. "each synced" is our own conversion with every small file
+forced to the disk, as it was once.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ PEERS = {
     "Datumaro": (
         "datumaro",
         "import sys; from datumaro import Dataset as D; "
-        "D.import_from(sys.argv[1], 'voc_detection').export(sys.argv[2], 'coco_instances')",
+        "D.import_from(sys.argv[1] + '.datumaro', 'voc_detection').export(sys.argv[2], 'coco_instances')",
         "import sys; from datumaro import Dataset as D; "
-        "D.import_from(sys.argv[1], 'coco').export(sys.argv[2], 'yolo_ultralytics')",
+        "D.import_from(sys.argv[1] + '.datumaro', 'coco').export(sys.argv[2], 'yolo')",
     ),
 }
 Measured = tuple[float, float, float]
 
-# VmHWM and processor time of the process when it ends.
+# VmHWM and processor time of the process, its children's included, when it ends.
 PEAK = (
     "import atexit, os, re, sys; atexit.register(lambda: sys.stderr.write('PEAK ' + "
     "re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1] + ' ' + str(sum(os.times()[:4])) + '\\n')); "
@@ -88,6 +89,24 @@ def make_voc(folder: Path, files: int, boxes: int, seed: int = 0) -> None:
         (folder / "JPEGImages" / f"{n:06d}.jpg").hardlink_to(folder / "image.jpg")
 
 
+def lay_out_for_datumaro(folder: Path) -> None:
+    """The same set by links, as Datumaro wants to find it."""
+    other = folder.with_name(f"{folder.name}.datumaro")
+    other.mkdir()
+    if (folder / "a.json").exists():
+        (other / "annotations").mkdir()
+        (other / "annotations" / "instances_train.json").symlink_to(folder / "a.json")
+        (other / "images" / "train").mkdir(parents=True)
+        return
+    for name in ("Annotations", "JPEGImages"):
+        (other / name).symlink_to(folder / name)
+    (other / "ImageSets" / "Main").mkdir(parents=True)
+    stems = sorted(file.stem for file in (folder / "Annotations").iterdir())
+    (other / "ImageSets" / "Main" / "train.txt").write_text("\n".join(stems))
+    colours = "".join(f"{name}:{i + 1},9,9::\n" for i, name in enumerate(CLASSES))
+    (other / "labelmap.txt").write_text(f"background:0,0,0::\n{colours}")
+
+
 def make_coco(folder: Path, annotations: int, seed: int = 0) -> None:
     """A COCO file of boxes, ten an image."""
     generator = np.random.default_rng(seed)
@@ -105,25 +124,22 @@ def make_coco(folder: Path, annotations: int, seed: int = 0) -> None:
     (folder / "a.json").write_text(json.dumps({"images": images, "annotations": records, "categories": categories}))
 
 
-def timed(python: str, code: str, source: Path, work: Path, *more: str, repeat: int) -> Measured | str:
-    """(seconds, processor seconds, peak GB) of the best run as a whole process, or the last line of what went wrong."""
-    best: Measured = (float("inf"), 0.0, 0.0)
-    for _ in range(repeat):
-        out = work / "out"
-        shutil.rmtree(out, ignore_errors=True)
-        if not more:
-            out.mkdir()
-        arguments = [str(source), "-o", str(out), *more] if more else [str(source), str(out)]
-        command = [python, "-c", f"import sys; {PEAK}{code}", *arguments]
-        start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-        seconds = time.perf_counter() - start
-        peak = re.search(r"PEAK (\d+) ([\d.]+)", done.stderr)
-        if done.returncode or peak is None:
-            lines = [line for line in done.stderr.splitlines() if line and not line.startswith("PEAK")]
-            return lines[-1] if lines else f"exit status {done.returncode}"
-        best = min(best, (seconds, float(peak[2]), int(peak[1]) * 1024 / 1e9))
-    return best
+def timed(python: str, code: str, source: Path, work: Path, *more: str) -> Measured | str:
+    """(seconds, processor seconds, peak GB) of a run as a whole process, or the last line of what went wrong."""
+    out = work / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    if not more:
+        out.mkdir()
+    arguments = [str(source), "-o", str(out), *more] if more else [str(source), str(out)]
+    command = [python, "-c", f"import sys; {PEAK}{code}", *arguments]
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    seconds = time.perf_counter() - start
+    peak = re.search(r"PEAK (\d+) ([\d.]+)", done.stderr)
+    if done.returncode or peak is None:
+        lines = [line for line in done.stderr.splitlines() if line and not line.startswith("PEAK")]
+        return lines[-1] if lines else f"exit status {done.returncode}"
+    return seconds, float(peak[2]), int(peak[1]) * 1024 / 1e9
 
 
 def peer_python(work: Path) -> str | None:
@@ -141,20 +157,28 @@ def compare(
     title: str, source: Path, work: Path, options: list[str], place: int, python: str | None, repeat: int
 ) -> None:
     print(f"\n{title}")
-    own = timed(sys.executable, CONVERT, source, work, *options, repeat=repeat)
-    rows: list[tuple[str, Measured | str]] = [("cvtune", own)]
+    runs: dict[str, Callable[[], Measured | str]] = {
+        "cvtune": lambda: timed(sys.executable, CONVERT, source, work, *options)
+    }
     if source.name == "small":  # a hundred thousand syncs would take many minutes
-        rows.append(("cvtune, each synced", timed(sys.executable, SYNCED + CONVERT, source, work, *options, repeat=1)))
+        runs["cvtune, each synced"] = lambda: timed(sys.executable, SYNCED + CONVERT, source, work, *options)
     for name, peer in PEERS.items() if python else ():
         if peer[place]:
-            rows.append((name, timed(str(python), peer[place], source, work, repeat=repeat)))
-    for name, found in rows:
-        if isinstance(found, str) or isinstance(own, str):
-            print(f"  {name:26s} left out: {found}", flush=True)
-        else:
-            wall, cpu, peak = found
-            ratios = f"{wall:7.2f} s  {wall / own[0]:5.2f} x   processor {cpu:6.2f} s  {cpu / own[1]:5.2f} x"
-            print(f"  {name:26s} {ratios}   peak {peak:.2f} GB", flush=True)
+            runs[name] = lambda code=peer[place]: timed(str(python), code, source, work)  # type: ignore[misc]
+    found: dict[str, list[Measured]] = {name: [] for name in runs}
+    for _ in range(repeat):
+        for name, run in list(runs.items()):
+            measured = run()
+            if isinstance(measured, str):
+                print(f"  {name:26s} left out: {measured}", flush=True)
+                del runs[name], found[name]
+            else:
+                found[name].append(measured)
+    for name, rows in found.items():
+        wall, cpu, peak = np.median(np.array(rows), axis=0)
+        ratios = np.median(np.array(rows) / np.array(found["cvtune"]), axis=0)
+        times = f"{wall:7.2f} s  {ratios[0]:5.2f} x   processor {cpu:6.2f} s  {ratios[1]:5.2f} x"
+        print(f"  {name:26s} {times}   peak {peak:.2f} GB", flush=True)
 
 
 def growth(title: str, make: Callable[[Path, int], None], sizes: list[int], options: list[str], work: Path) -> None:
@@ -162,14 +186,13 @@ def growth(title: str, make: Callable[[Path, int], None], sizes: list[int], opti
     for size in sizes:
         source = work / f"grown-{size}"
         make(source, size)
-        found = timed(sys.executable, CONVERT, source, work, *options, repeat=1)
+        found = timed(sys.executable, CONVERT, source, work, *options)
         if isinstance(found, str):
             print(f"  {size:>9,} failed: {found}")
         else:
-            each = 1e6 * found[0] / size
-            print(
-                f"  {size:>9,} annotations {found[0]:7.2f} s  {each:6.1f} us each  peak {found[1]:.2f} GB", flush=True
-            )
+            wall, cpu, peak = found
+            each = f"processor {cpu:6.2f} s, {1e6 * cpu / size:6.1f} us each"
+            print(f"  {size:>9,} annotations {wall:7.2f} s   {each}   peak {peak:.2f} GB", flush=True)
         shutil.rmtree(source)
 
 
@@ -177,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--annotations", type=int, default=1_000_000)
-    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--repeat", type=int, default=3, help="rounds")
     parser.add_argument("--peers", action="store_true", help="install the other converters and run them too")
     parser.add_argument("--peer-python", help="a Python that has the other converters")
     arguments = parser.parse_args()
@@ -185,9 +208,11 @@ def main() -> None:
         work = Path(folder)
         python = arguments.peer_python or (peer_python(work) if arguments.peers else None)
         make_voc(work / "voc", arguments.files, 15)
+        lay_out_for_datumaro(work / "voc")
         title = f"VOC to COCO: {arguments.files:,} files, {15 * arguments.files:,} boxes"
         compare(title, work / "voc", work, ["--to", "coco"], 1, python, arguments.repeat)
         make_coco(work / "coco", arguments.annotations)
+        lay_out_for_datumaro(work / "coco")
         title = f"COCO to YOLO: {arguments.annotations:,} boxes, {arguments.annotations // 10:,} label files"
         compare(title, work / "coco", work, ["--to", "yolo"], 2, python, arguments.repeat)
         make_coco(work / "small", arguments.annotations // 10)

@@ -23,8 +23,8 @@ import torch
 from rich.console import Console
 from torchvision.ops import MultiScaleRoIAlign
 
+from cvtune.backends.fabric import make_fabric
 from cvtune.backends.torchvision.build import build_model
-from cvtune.backends.torchvision.fabric import make_fabric
 from cvtune.backends.torchvision.samples import TrainingSamples, collate
 from cvtune.backends.torchvision.train import make_optimizer, read_config, training_batches
 from cvtune.runs import RunDir, write_json

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from zoo_sweep import arguments, sweep, write_table
 
-from cvtune.backends.detectron2.zoo import config_path, find_config, left_out, zoo_names
+from cvtune.backends.detectron2.zoo import config_path, find_config, is_lazy, left_out, zoo_names
 
 CLASSES = ("circle", "square", "triangle")
 SIZE = 256
@@ -51,10 +51,10 @@ def main() -> None:
         write_table(
             options.table,
             "Detectron2's zoo",
-            f"What `python benchmarks/zoo_detectron2.py` found: every official YAML config for detection or instance "
-            f"segmentation on images, translated for {len(CLASSES)} classes at {SIZE} px, loaded from a checkpoint of "
-            "the official shapes, two training steps on two images (one without objects), prediction; on a CPU, with "
-            "stand-ins for Detectron2's compiled operators.",
+            "What `python benchmarks/zoo_detectron2.py` found: every official config, YAML and LazyConfig, for "
+            f"detection or instance segmentation on images, translated for {len(CLASSES)} classes at {SIZE} px, loaded "
+            "from a checkpoint of the official shapes, two training steps on two images (one without objects), "
+            "prediction; on a CPU, with stand-ins for Detectron2's compiled operators.",
             results,
             excluded,
             ("parameters", "loaded", "dropped"),
@@ -72,7 +72,7 @@ def configs(wanted: list[str]) -> tuple[list[str], dict[str, str]]:
 
 def _size(name: str) -> tuple[int, str]:
     """A guess at the size of a model from its name."""
-    marks = ("R_50_FPN", "R_101_FPN", "X_101", "DC5", "C4")
+    marks = ("R_50_FPN", "R_101_FPN", "regnet", "X_101", "DC5", "C4")
     return next((rank for rank, mark in enumerate(marks) if mark in name), len(marks)), name
 
 
@@ -140,13 +140,18 @@ def _official_checkpoint(name: str, path: Path) -> Path:
     """The official model at random, saved as Detectron2 publishes its own."""
     from detectron2.config import get_cfg
 
-    from cvtune.backends.detectron2.config import build_model
+    from cvtune.backends.detectron2.config import build_model, yaml_config
+    from cvtune.backends.detectron2.lazy.config import read_lazy_config
 
-    config = get_cfg()
-    config.merge_from_file(str(config_path(name)))
+    if is_lazy(name):
+        config = read_lazy_config(config_path(name))
+    else:
+        native = get_cfg()
+        native.merge_from_file(str(config_path(name)))
+        config = yaml_config(native)
     arrays = {n: v.numpy() for n, v in build_model(config).state_dict().items() if "num_batches" not in n}
     for tensor, array in arrays.items():
-        if tensor.endswith(".conv3.norm.weight"):
+        if tensor.endswith((".conv3.norm.weight", ".f.c_bn.weight", ".bn3.weight")):
             array *= BRANCH_SCALE
     path.write_bytes(pickle.dumps({"model": arrays, "__author__": "Detectron2 Model Zoo"}))
     return path

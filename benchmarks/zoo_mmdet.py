@@ -166,7 +166,7 @@ def _no_counterpart(skipped: list[tuple[str, str]]) -> bool:
 
 
 def _without_downloads(config: Any) -> Any:
-    from cvtune.backends.mmdet.edits import Edits
+    from cvtune.backends.edits import Edits
     from cvtune.backends.mmdet.translate_model import pretrained_places
 
     edits = Edits(config.to_dict())

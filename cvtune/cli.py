@@ -6,12 +6,15 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from cvtune import cli_data  # its verbs come first in the help
 from cvtune.cli_parts import AsJson, app, console, print_json, print_table, shown, verb
+
+if TYPE_CHECKING:
+    from cvtune.evaluation.comparison import Difference
 
 __all__ = ["app", "cli_data", "main"]
 
@@ -106,6 +109,36 @@ def translate(
         sys.stdout.write(native.text)
 
 
+@verb("cvtune doctor spec.yaml", "cvtune doctor spec.yaml --no-trial --json")
+def doctor(
+    spec: SpecFile,
+    overrides: Overrides = None,
+    trial: Annotated[bool, typer.Option("--trial/--no-trial", help="Train a little: memory, time, learning.")] = True,
+    images: Annotated[int, typer.Option(min=1, max=64, help="How many images the model must learn by heart.")] = 6,
+    steps: Annotated[int, typer.Option(min=4, help="In how many steps.")] = 120,
+    minutes: Annotated[float, typer.Option(min=0.1, help="The limit of each trial.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what would spoil a training: data, environment, memory, time, learning; exit status 1 on errors."""
+    from cvtune import verbs
+
+    lines = []
+    for line in verbs.doctor(spec, overrides or (), trial, images, steps, minutes):
+        lines.append(line)
+        if not as_json:
+            colour = {"ok": "green", "warning": "yellow", "error": "red"}[line.level]
+            typer.echo(f"{typer.style(f'{line.level:8}', fg=colour)}{line.topic:12} {line.seen}")
+            if line.fix:
+                typer.echo(f"{'':20} fix: {line.fix}")
+    counts = {level: sum(line.level == level for line in lines) for level in ("error", "warning", "ok")}
+    if as_json:
+        print_json({"errors": counts["error"], "lines": [line.to_json() for line in lines]})
+    else:
+        typer.echo(", ".join(f"{n} {level}{'s' if n != 1 and level != 'ok' else ''}" for level, n in counts.items()))
+    if counts["error"]:
+        raise typer.Exit(1)
+
+
 @verb(
     "cvtune train spec.yaml",
     "cvtune train spec.yaml -s train.epochs=3 -s data.batch_size=4 --overwrite",
@@ -152,7 +185,11 @@ def watch(
     verbs.watch(run, port, open_browser, typer.echo)
 
 
-@verb("cvtune eval runs/my-run --split test", "cvtune eval --gt val.json --pred predictions.json -o metrics.json")
+@verb(
+    "cvtune eval runs/my-run --split test",
+    "cvtune eval runs/my-run --explain",
+    "cvtune eval --gt val.json --pred predictions.json -o metrics.json",
+)
 def eval_(
     run: Annotated[Path | None, typer.Argument(metavar="RUN", show_default=False, help="A run directory.")] = None,
     gt: Annotated[Path | None, typer.Option(metavar="FILE", help="Ground truth in COCO's form.")] = None,
@@ -160,13 +197,67 @@ def eval_(
     engine: Annotated[Engine, typer.Option(help="What computes the scores.")] = Engine.hotcoco,
     split: Annotated[Split | None, typer.Option(help="Which part of the run's data; default: test, else val.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the scores as JSON.")] = None,
+    analysis: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what stands behind the scores; a run does anyway.")
+    ] = None,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            metavar="FILE|ATTRIBUTE",
+            help="Score parts of the images apart: listed in a file, or by folder, ...",
+        ),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why the score is low, with evidence.")] = False,
 ) -> None:
     """Compute COCO's scores of a run, or of any pair of COCO files."""
     from cvtune import verbs
+    from cvtune.errors import CvtuneError, SpecError
     from cvtune.evaluation.table import metrics_table
 
-    metrics = verbs.evaluate(run, gt, pred, engine.value, out, split.value if split else None)
-    console().print(metrics_table(metrics))
+    part = split.value if split else None
+    try:
+        console().print(metrics_table(verbs.evaluate(run, gt, pred, engine.value, out, part, analysis, slices or ())))
+    except CvtuneError as error:
+        # What cannot be scored is what most needs an explanation.
+        if not explain or isinstance(error, SpecError):
+            raise
+        typer.echo(f"not scored: {error}", err=True)
+    if explain:
+        from cvtune.evaluation.why import explanation_table
+
+        beside = out.with_name("explanation.json") if out else None
+        console().print(explanation_table(verbs.explain(run, gt, pred, beside, part)))
+
+
+@verb("cvtune compare runs/a runs/b", "cvtune compare a.json b.json --gt val.json --json")
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", show_default=False, help="A run, or predictions with --gt.")],
+    b: Annotated[Path, typer.Argument(metavar="B", show_default=False, help="What is compared with it.")],
+    gt: Annotated[Path | None, typer.Option(metavar="FILE", help="Ground truth, for two files of predictions.")] = None,
+    split: Annotated[Split | None, typer.Option(help="Which part of the runs' data; default: test, else val.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write the comparison as JSON.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether B is better than A, with 95 % intervals from the same draws of images."""
+    from cvtune import verbs
+
+    told = verbs.compare(a, b, gt, split.value if split else None, out)
+    if as_json:
+        print_json(told.to_json())
+        return
+
+    def row(name: str, one: Difference) -> list[str]:
+        spread = "-" if one.interval is None else f"{100 * one.interval[0]:+.1f} to {100 * one.interval[1]:+.1f}"
+        return [name, f"{100 * one.a:.1f}", f"{100 * one.b:.1f}", f"{100 * one.difference:+.1f}", spread]
+
+    for title, figures in (("x100", told.figures), ("AP of class", told.per_class)):
+        columns = [title, "A", "B", "difference", "95 % interval"]
+        print_table(columns, [row(name, figure) for name, figure in figures.items()])
+    for line in (told.sentence, *told.notes):
+        typer.echo(line)
 
 
 @verb(
@@ -195,15 +286,28 @@ def predict(
     typer.echo(f"predictions: {verbs.predict(run, images, out, draw, score_threshold, checkpoint)}")
 
 
-@verb("cvtune report runs/my-run", "cvtune report runs/a runs/b -o comparison")
+@verb(
+    "cvtune report runs/my-run",
+    "cvtune report runs/a runs/b -o comparison",
+    "cvtune report --gt val.json --pred predictions.json --images val2017 -o report",
+)
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", show_default=False, help="Run directories.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Default: the run's folder.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", show_default=False, help="Run directories.")
+    ] = None,
+    gt: Annotated[Path | None, typer.Option(metavar="FILE", help="Without a run: ground truth in COCO's form.")] = None,
+    pred: Annotated[Path | None, typer.Option(metavar="FILE", help="Predictions, as eval takes them.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder of the images; default: near the ground truth.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Default: the run's or predictions' folder.")
+    ] = None,
 ) -> None:
-    """Write the report of one run, or of several side by side."""
+    """Write the report of one run, of several side by side, or of predictions without a run."""
     from cvtune import verbs
 
-    for path in verbs.report(runs, out):
+    for path in verbs.report(runs or (), out, gt, pred, images):
         typer.echo(f"report: {path}")
 
 

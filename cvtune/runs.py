@@ -119,6 +119,10 @@ class RunDir:
         """The scores of a split: those of another than the run's own lie beside them."""
         return self.metrics if split == self.scored_split else self.path / f"metrics-{split}.json"
 
+    def analysis_of(self, split: str) -> Path:
+        """What stands behind the scores of a split."""
+        return self.path / ("analysis.json" if split == self.scored_split else f"analysis-{split}.json")
+
     @property
     def record(self) -> Path:
         """`run.json`: versions, device, kernels, seed, command, hashes, state."""

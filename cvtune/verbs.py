@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rich.console import Console
-
-from cvtune.backends import backend_names, load_backend
-from cvtune.backends.base import NativeConfig
-from cvtune.data.receipt import Receipt
 from cvtune.errors import CvtuneError, SpecError, UnsupportedError
-from cvtune.plan import Plan
-from cvtune.runs import RunDir, write_json
+from cvtune.runs import RunDir, read_json, write_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cvtune.backends.base import NativeConfig
     from cvtune.data.checks import Report
+    from cvtune.data.receipt import Receipt
     from cvtune.data.set_stats import SetStats
+    from cvtune.doctor import Line
+    from cvtune.evaluation.comparison import Comparison
+    from cvtune.evaluation.why import Explanation
+    from cvtune.plan import Plan
 
 __all__ = [
     "backends",
     "check",
+    "compare",
     "convert",
+    "doctor",
     "evaluate",
+    "explain",
     "models",
     "plan",
     "predict",
@@ -170,6 +175,8 @@ def train(
     console: Console | None = None,
 ) -> RunDir:
     """Fine-tune, score, report; returns the run directory."""
+    from rich.console import Console
+
     from cvtune.training import run_training
 
     return run_training(spec_path, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
@@ -185,6 +192,8 @@ def train_seeds(
     console: Console | None = None,
 ) -> Path:
     """Train with several seeds; returns the file with mean and spread of the scores."""
+    from rich.console import Console
+
     from cvtune.seeds import train_seeds as run_seeds
 
     return run_seeds(spec_path, count, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
@@ -228,10 +237,14 @@ def evaluate(
     engine: Literal["hotcoco", "pycocotools"] = "hotcoco",
     out: Path | None = None,
     split: str | None = None,
+    analysis: Path | None = None,
+    slices: Sequence[str] = (),
 ) -> dict[str, Any]:
     """COCO scores of a run, or of any pair of COCO files.
 
-    For a run, a `split` other than the one whose predictions lie there is predicted first.
+    For a run, a `split` other than the one whose predictions lie there is predicted first. A run gets its
+    analysis.json; for a pair it is written where `analysis` says, and the scores have intervals then. `slices`: images
+    to score apart.
     """
     import cvtune.evaluation as evaluation
 
@@ -240,7 +253,15 @@ def evaluate(
     if run is None:
         if gt is None or pred is None:
             raise SpecError("eval: give a run directory, or both --gt GT.json and --pred PRED.json")
-        metrics = evaluation.evaluate(gt, pred, engine=engine)
+        if slices and analysis is None:
+            raise SpecError("eval: --slice needs --analysis FILE, where the scores of the slices are written")
+        if analysis is None:
+            metrics = evaluation.evaluate(gt, pred, engine=engine, foreign=True)
+        else:
+            from cvtune.evaluation.analyse import analyse_pair
+
+            metrics, analysed = analyse_pair(gt, pred, engine, slices)
+            write_json(analysis, analysed.to_json())
     else:
         directory = open_run(run)
         split = split or directory.scored_split
@@ -251,10 +272,48 @@ def evaluate(
             with directory.locked() as lock:
                 out_path = directory.predictions_of(split)
                 predict_split(directory, read_spec(directory), split, directory.selected, out_path, lock)
-        metrics = evaluation.evaluate_run(directory, predictions=pred, split=split, engine=engine)
+        metrics = evaluation.evaluate_run(directory, predictions=pred, split=split, engine=engine, slices=slices)
+        if analysis is not None:
+            write_json(analysis, read_json(directory.analysis_of(split)))
     if out is not None:
         write_json(out, metrics)
     return metrics
+
+
+def explain(
+    run: Path | None = None,
+    gt: Path | None = None,
+    pred: Path | None = None,
+    out: Path | None = None,
+    split: str | None = None,
+) -> Explanation:
+    """Why a run or a pair of COCO files scores low; written to `out`, of a run by default to its explanation.json."""
+    from cvtune.evaluation.why import explain as explain_pair
+    from cvtune.evaluation.why import explain_run
+
+    if run is not None:
+        directory = open_run(run)
+        explanation = explain_run(directory, pred, split)
+        out = out or directory.path / "explanation.json"
+    elif gt is not None and pred is not None:
+        explanation = explain_pair(gt, pred)
+    else:
+        raise SpecError("eval --explain: give a run directory, or both --gt GT.json and --pred PRED.json")
+    if out is not None:
+        write_json(out, explanation.to_json())
+    return explanation
+
+
+def compare(a: Path, b: Path, gt: Path | None = None, split: str | None = None, out: Path | None = None) -> Comparison:
+    """Whether B is better than A, with intervals: two runs, or two files of predictions and their ground truth."""
+    from cvtune.evaluation.comparison import compare_files, compare_runs
+
+    if gt is not None and split is not None:
+        raise SpecError("compare: --split is of runs; leave it out with --gt")
+    comparison = compare_files(gt, a, b) if gt is not None else compare_runs(open_run(a), open_run(b), split)
+    if out is not None:
+        write_json(out, comparison.to_json())
+    return comparison
 
 
 def predict(
@@ -271,15 +330,42 @@ def predict(
     return predict_files(open_run(run), images, out, draw, score_threshold, checkpoint)
 
 
-def report(runs: Sequence[Path], out: Path | None = None) -> tuple[Path, Path]:
-    """Write report.html and report.md of one run, or of several side by side."""
-    from cvtune.report import write_report
+def report(
+    runs: Sequence[Path],
+    out: Path | None = None,
+    gt: Path | None = None,
+    pred: Path | None = None,
+    images: Path | None = None,
+) -> tuple[Path, ...]:
+    """Write report.html, .md and .json of one run, of several side by side, or of two files without a run."""
+    from cvtune.report import Files, write_file_report, write_report
 
-    return write_report([open_run(run) for run in runs], out)
+    if gt is None and pred is None and images is None:
+        return write_report([open_run(run) for run in runs], out)
+    if runs:
+        raise SpecError("report: give run directories or --gt GT.json --pred PRED.json, not both")
+    if gt is None or pred is None:
+        raise SpecError("report: give run directories, or both --gt GT.json and --pred PRED.json")
+    return write_file_report(Files(gt, pred, images), out)
+
+
+def doctor(
+    spec_path: Path,
+    overrides: Sequence[str] = (),
+    trial: bool = True,
+    images: int = 6,
+    steps: int = 120,
+    minutes: float = 10.0,
+) -> Iterator[Line]:
+    """What is right and wrong before a training, line after line; see `cvtune.doctor.examine`."""
+    from cvtune.doctor import examine
+
+    return examine(spec_path, overrides, trial, images, steps, minutes)
 
 
 def backends() -> list[dict[str, Any]]:
     """One row a backend: what is installed, on which device, with which kernels, and how to get what is missing."""
+    from cvtune.backends import backend_names, load_backend
     from cvtune.host import probe_host
 
     rows = []
@@ -315,6 +401,8 @@ def zoo(backend: str) -> list[dict[str, Any]]:
     Raises:
         UnsupportedError: the backend's models are all among its families.
     """
+    from cvtune.backends import load_backend
+
     listed = getattr(load_backend(backend), "zoo", None)
     if listed is None:
         raise UnsupportedError(f"models --zoo: backend {backend} has no zoo beside its families; leave --zoo out")
@@ -324,6 +412,8 @@ def zoo(backend: str) -> list[dict[str, Any]]:
 
 def models(backend: str = "torchvision") -> list[dict[str, Any]]:
     """One row for each family and backbone of a backend, with size and published AP of official configs."""
+    from cvtune.backends import load_backend
+
     rows = []
     for info in load_backend(backend).models().values():
         for backbone, config in info.backbones.items():

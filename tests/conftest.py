@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,38 @@ def real_weights() -> Path:
     return _folder("CVTUNE_WEIGHTS")
 
 
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def _find_chromium() -> str | None:
+    """The program that CVTUNE_CHROMIUM names, else the first on PATH."""
+    return os.environ.get("CVTUNE_CHROMIUM") or next((path for name in CHROMIUMS if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The Chromium that browser tests drive."""
+    found = _find_chromium()
+    assert found, "no Chromium found: install one (Debian: apt-get install chromium), or set CVTUNE_CHROMIUM"
+    assert shutil.which(found), f"CVTUNE_CHROMIUM={found}: no such program"
+    return found
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests on real data where no data was announced; where it was, they run and fail if it is missing."""
-    if os.environ.get("CVTUNE_DATA"):
-        return
-    real = [item for item in items if item.get_closest_marker("real")]
-    if real:
-        config.hook.pytest_deselected(items=real)
-        items[:] = [item for item in items if not item.get_closest_marker("real")]
+    """Deselect tests on real data, or in a browser, where neither was announced or found.
+
+    Where CVTUNE_DATA or CVTUNE_CHROMIUM is set, they run, and fail if it is missing. How many browser tests were left
+    out stands at the end of the output.
+    """
+    unwanted = [] if os.environ.get("CVTUNE_DATA") else ["real"]
+    if not _find_chromium():
+        unwanted.append("browser")
+    deselected = [item for item in items if any(item.get_closest_marker(mark) for mark in unwanted)]
+    if deselected:
+        config.stash[LEFT_OUT] = sum(item.get_closest_marker("browser") is not None for item in deselected)
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
 
 
 MINUTES_LIMIT = 45
@@ -48,6 +73,10 @@ MINUTES_LIMIT = 45
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the minutes of each suite: a folder of tests, its setups included."""
+    if config.stash.get(LEFT_OUT, 0):
+        terminalreporter.line(
+            f"{config.stash[LEFT_OUT]} browser tests did NOT run: no Chromium on PATH, and CVTUNE_CHROMIUM is not set"
+        )
     seconds: dict[str, float] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:

@@ -24,6 +24,7 @@ from cvtune.data.coco import Dataset
 from cvtune.data.receipt import Receipt
 from cvtune.data.set_stats import SetStats
 from cvtune.data.statistics import describe
+from cvtune.doctor import Line
 from cvtune.errors import CvtuneError, DataError, MissingDependencyError, RunError, SpecError, UnsupportedError
 from cvtune.plan import Plan, pending
 from cvtune.runs import RunDir
@@ -31,8 +32,20 @@ from cvtune.runs import RunDir
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
 DATA_VERBS = ["init", "convert", "check", "stats", "split", "merge", "draw"]
-RUN_VERBS = ["plan", "translate", "train", "watch", "eval", "predict", "report"]
-VERBS = [*DATA_VERBS, *RUN_VERBS, "backends", "models"]
+VERBS = [
+    *DATA_VERBS,
+    "plan",
+    "translate",
+    "doctor",
+    "train",
+    "watch",
+    "eval",
+    "compare",
+    "predict",
+    "report",
+    "backends",
+    "models",
+]
 
 SCORES = dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"), 0.5)
 METRICS = {
@@ -102,6 +115,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
         "draw": [Path(f"{i}.png") for i in range(5)],
         "plan": PLAN,
         "translate": NATIVE,
+        "doctor": [Line("ok", "data", "fine"), Line("error", "memory", "too much", "data.batch_size: 2")],
         "train": RunDir(Path("runs/x")),
         "watch": None,
         "watch_once": Path("watch.html"),
@@ -173,12 +187,12 @@ REACH: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "watch": ("watch r", "watch", (Path("r"), 0, False, typer.echo)),
     "watch, all": ("watch r --port 8000 --open", "watch", (Path("r"), 8000, True, typer.echo)),
     "watch once": ("watch r --once", "watch_once", (Path("r"),)),
-    "eval a run": ("eval r", "evaluate", (Path("r"), None, None, "hotcoco", None, None)),
-    "eval a split": ("eval r --split test", "evaluate", (Path("r"), None, None, "hotcoco", None, "test")),
+    "eval a run": ("eval r", "evaluate", (Path("r"), None, None, "hotcoco", None, None, None, ())),
+    "eval a split": ("eval r --split test", "evaluate", (Path("r"), None, None, "hotcoco", None, "test", None, ())),
     "eval two files": (
         "eval --gt g.json --pred p.json --engine pycocotools -o m.json",
         "evaluate",
-        (None, Path("g.json"), Path("p.json"), "pycocotools", Path("m.json"), None),
+        (None, Path("g.json"), Path("p.json"), "pycocotools", Path("m.json"), None, None, ()),
     ),
     "predict": ("predict r a b", "predict", (Path("r"), ["a", "b"], Path("predictions.json"), None, None, None)),
     "predict, all": (
@@ -186,8 +200,9 @@ REACH: dict[str, tuple[str, str, tuple[Any, ...]]] = {
         "predict",
         (Path("r"), ["a"], Path("o.json"), Path("d"), 0.5, Path("c.pth")),
     ),
-    "report": ("report r", "report", ([Path("r")], None)),
-    "report of several": ("report r q -o o", "report", ([Path("r"), Path("q")], Path("o"))),
+    "report": ("report r", "report", ([Path("r")], None, None, None, None)),
+    "report of several": ("report r q -o o", "report", ([Path("r"), Path("q")], Path("o"), None, None, None)),
+    "report of files": ("report --gt g --pred p --images i", "report", ((), None, Path("g"), Path("p"), Path("i"))),
     "backends": ("backends", "backends", ()),
     "models": ("models", "models", ("torchvision",)),
     "models of another": ("models --backend far", "models", ("far",)),
@@ -211,6 +226,22 @@ def test_flags_reach_train_and_the_report_is_named(flag: tuple[str, ...], calls:
     assert arguments == [Path("s.yaml"), ["a=1"], *expected]
     assert hasattr(console, "print")
     assert output == f"report: {Path('runs/x/report.html')}\n"
+
+
+def test_the_doctor_says_lines_and_ends_with_1_on_errors(calls: list[tuple[str, tuple[Any, ...]]]) -> None:
+    status, output, errors = run("doctor", "s.yaml", "-s", "a=1", "--no-trial", "--images", "3", "--steps", "9")
+    assert calls == [("doctor", (Path("s.yaml"), ["a=1"], False, 3, 9, 10))]
+    assert (status, errors) == (1, "")
+    assert output.splitlines() == [
+        "ok      data         fine",
+        "error   memory       too much",
+        "                     fix: data.batch_size: 2",
+        "1 error, 0 warnings, 1 ok",
+    ]
+    status, output, _ = run("doctor", "s.yaml", "--json")
+    assert status == 1
+    assert json.loads(output)["lines"][1]["fix"] == "data.batch_size: 2"
+    assert json.loads(output)["errors"] == 1
 
 
 @pytest.mark.usefixtures("calls")
@@ -338,7 +369,7 @@ def test_debug_is_also_an_environment_variable(
         "eval r --split train",
         "predict r",
         "predict r a --score-threshold 2",
-        "report",
+        "report --gt",
         "plan s.yaml t.yaml",
     ],
 )
@@ -373,7 +404,12 @@ def test_the_help_of_a_verb_shows_examples_that_hold(verb: str) -> None:
     assert len(examples) >= 2, output
     for example in examples:
         _, *words = shlex.split(example)
-        options = {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
+        options = {
+            option
+            for parameter in command.params
+            for option in [*parameter.opts, *parameter.secondary_opts]
+            if option.startswith("-")
+        }
         assert {word for word in words if word.startswith("-")} <= options
         # The command's own parser takes it.
         command.make_context(verb, words)

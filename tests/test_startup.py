@@ -13,8 +13,19 @@ ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = {"torch", "torchvision", "lightning", "mmdet", "mmcv", "mmengine", "detectron2", "albumentations"}
 HEAVY = {"numpy", "cv2", "PIL", "pycocotools", "hotcoco", "pydantic", "yaml", "jinja2", "matplotlib", "rich.console"}
 DATA_VERBS = ["init", "convert", "check", "stats", "split", "merge", "draw"]
-RUN_VERBS = ["plan", "translate", "train", "watch", "eval", "predict", "report"]
-VERBS = [*DATA_VERBS, *RUN_VERBS, "backends", "models"]
+VERBS = [
+    *DATA_VERBS,
+    "plan",
+    "translate",
+    "doctor",
+    "train",
+    "watch",
+    "eval",
+    "predict",
+    "report",
+    "backends",
+    "models",
+]
 
 PROBE = """
 import atexit, json, sys
@@ -73,6 +84,10 @@ def test_import_cvtune_imports_next_to_nothing() -> None:
     modules = modules_after("import cvtune; cvtune.SpecError; cvtune.__version__")
     assert not modules & (FRAMEWORKS | HEAVY | {"typer"})
     assert not {name for name in modules if name.startswith("cvtune.")} - {"cvtune.errors"}
+
+
+def test_the_doctor_imports_no_framework_in_its_own_process(tmp_path: Path) -> None:
+    assert not modules_after(cvtune("doctor", str(write_data(tmp_path)), "--no-trial")) & FRAMEWORKS
 
 
 def test_a_mistake_in_the_spec_is_told_without_a_framework(tmp_path: Path) -> None:

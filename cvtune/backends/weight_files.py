@@ -160,7 +160,7 @@ def check_hash(path: Path, sha256: str) -> None:
 def state_dict_of(content: Any, path: Path) -> tuple[Tensors, bool]:
     """The state dict inside a file, prefixes of wrappers stripped, and whether cvtune wrote it."""
     ours = isinstance(content, Mapping) and "cvtune" in content
-    keys = ("ema", "model", "state_dict") if ours else ("state_dict", "model", "model_state_dict", "ema")
+    keys = ("ema", "model", "state_dict") if ours else ("state_dict", "model", "model_state", "model_state_dict", "ema")
     state = content
     for key in keys:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

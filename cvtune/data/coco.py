@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cvtune.errors import DataError
 from cvtune.runs import write_bytes
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cvtune.data.receipt import Receipt
 
 __all__ = [
@@ -32,7 +33,10 @@ __all__ = [
 ]
 
 Id = int | str
-Polygon = NDArray[np.float64]
+# So many records are written at a time.
+BLOCK = 1000
+
+Polygon: TypeAlias = "NDArray[np.float64]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,21 +166,24 @@ def _image_json(image: Image) -> dict[str, Any]:
 
 
 def _annotation_json(annotation: Annotation) -> dict[str, Any]:
+    x, y, w, h = map(float, annotation.bbox_xywh)
+    area = float(annotation.area)
     record: dict[str, Any] = {
         **annotation.extra,
         "id": annotation.id,
         "image_id": annotation.image_id,
         "category_id": annotation.category_id,
-        "bbox": [float(value) for value in annotation.bbox_xywh],
-        "area": float(annotation.area),
+        "bbox": [x, y, w, h],
+        "area": area,
         "iscrowd": int(annotation.iscrowd),
     }
-    finite = all(map(math.isfinite, (*record["bbox"], record["area"])))
+    # Only a sum of huge numbers can be infinite where no part of it is.
+    finite = math.isfinite(x + y + w + h + area) or all(map(math.isfinite, (x, y, w, h, area)))
     mask = annotation.segmentation
     if isinstance(mask, Rle):
         record["segmentation"] = {"size": list(mask.size_hw), "counts": mask.counts.decode("ascii")}
     elif mask is not None:
-        finite = finite and all(np.isfinite(polygon).all() for polygon in mask)
+        finite = finite and all(map(_is_finite, mask))
         record["segmentation"] = [polygon.tolist() for polygon in mask]
     if not finite:
         raise DataError(
@@ -184,6 +191,10 @@ def _annotation_json(annotation: Annotation) -> dict[str, Any]:
             f"{record['area']} and its polygons must be finite numbers to be written as JSON"
         )
     return record
+
+
+def _is_finite(polygon: Polygon) -> bool:
+    return math.isfinite(polygon.sum()) or all(map(math.isfinite, polygon.tolist()))
 
 
 def _pieces(dataset: Dataset) -> Iterator[bytes]:
@@ -196,7 +207,9 @@ def _pieces(dataset: Dataset) -> Iterator[bytes]:
         yield encode(key) + b": " + encode(value) + b",\n"
     for n, (key, records) in enumerate(_lists(dataset)):
         yield (b",\n" if n else b"") + encode(key) + b": [\n"
-        for i, record in enumerate(records):
-            yield (b",\n" if i else b"") + encode(record)
+        left, first = iter(records), True
+        while block := list(itertools.islice(left, BLOCK)):
+            yield (b"" if first else b",\n") + b",\n".join(map(encode, block))
+            first = False
         yield b"\n]"
     yield b"\n}\n"

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
 from cvtune.data.coco import Annotation, Category, Dataset, Id, Image, Polygon, Segmentation
 from cvtune.data.coco_file import CocoFile, open_coco
+from cvtune.data.coco_shapes import NUMBERS, box_of, is_polygons, polygon_views
 from cvtune.data.geometry import rle_from_json, segmentation_area, segmentation_bbox_xywh
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError
@@ -28,7 +29,8 @@ __all__ = ["read_coco", "read_coco_file"]
 # One for all records without unknown keys: a million empty dicts would take 64 MB.
 EMPTY: Mapping[str, Any] = {}
 BoxXywh = tuple[float, float, float, float]
-NUMBERS = (int, float)
+LONGEST_ID = 18
+T = TypeVar("T")
 
 
 def read_coco(path: Path, images: Path | None, receipt: Receipt | None) -> Dataset:
@@ -38,12 +40,13 @@ def read_coco(path: Path, images: Path | None, receipt: Receipt | None) -> Datas
 
 def read_coco_file(file: CocoFile, path: Path, images: Path | None, receipt: Receipt | None) -> Dataset:
     """Read an opened COCO file, which may be another format's in COCO's form."""
-    categories = _categories(file)
+    categories = _categories(file, path, receipt)
     listed = _images(file, path, images, receipt)
     reader = _AnnotationReader(path, categories, listed, receipt)
     with _no_garbage_collection():
         annotations = reader.read(file)
-    return Dataset(tuple(listed.values()), annotations, tuple(categories.values()), file.extra())
+    kept = tuple(image for image in listed.values() if image.width)
+    return Dataset(kept, annotations, tuple(categories.values()), file.extra())
 
 
 @contextlib.contextmanager
@@ -79,11 +82,15 @@ def _take_id(record: dict[str, Any], key: str, where: str) -> Id:
     return found
 
 
-def _categories(file: CocoFile) -> dict[Id, Category]:
+def _categories(file: CocoFile, path: Path, receipt: Receipt | None) -> dict[Id, Category]:
     found: dict[Id, Category] = {}
     for record in chain.from_iterable(file.chunks("categories")):
         at = f"{file.where}: categories[{len(found)}]"
         category_id, name = _take_id(record, "id", at), _take(record, "name", at)
+        if type(name) in NUMBERS and receipt is not None:
+            who = f"{path.name} category {category_id}"
+            receipt.repair("value-repaired", who, f"its name is the number {name}")
+            name = str(name)
         if not isinstance(name, str):
             raise DataError(f"{at}: 'name' must be a string, got {name!r}")
         if category_id in found:
@@ -111,11 +118,20 @@ def _images(file: CocoFile, path: Path, folder: Path | None, receipt: Receipt | 
             )
         where_found = _find(file_name, finder)
         width, height = record.pop("width", None), record.pop("height", None)
-        if width is None and height is None and where_found is not None:
-            width, height = _size_wh_of_file(where_found)
-            if receipt is not None:
-                detail = f"{file_name} is {width} x {height} pixels"
-                receipt.repair("image-size-filled", f"{path.name} image {image_id}", detail)
+        who = f"{path.name} image {image_id}"
+        if _no_size(width, height):
+            if where_found is not None:
+                width, height = _size_wh_of_file(where_found)
+                if receipt is not None:
+                    receipt.repair("image-size-filled", who, f"{file_name} is {width} x {height} pixels")
+            elif receipt is not None:
+                # It stays listed, for its annotations to be told apart from those of unknown images.
+                receipt.drop_image("image-size-missing", who, f"no width and height, and {file_name} was not found")
+                found[image_id] = Image(image_id, file_name, 0, 0)
+                continue
+        elif receipt is not None and all(type(size) is str and size.isdecimal() for size in (width, height)):
+            receipt.repair("value-repaired", who, f"its width and height are strings, {width!r} and {height!r}")
+            width, height = int(width), int(height)
         width, height = _pixels(width, "width", image_id, file), _pixels(height, "height", image_id, file)
         found[image_id] = Image(image_id, file_name, width, height, where_found, record or EMPTY)
     return found
@@ -127,6 +143,10 @@ def _find(file_name: str, finder: ImageFinder) -> Path | None:
         return Path(file_name)
     found = finder.find(file_name)
     return found[0] if found else None
+
+
+def _no_size(width: Any, height: Any) -> bool:
+    return width in (None, 0, "") and height in (None, 0, "")
 
 
 def _pixels(value: Any, key: str, image_id: Id, file: CocoFile) -> int:
@@ -161,13 +181,14 @@ class _AnnotationReader:
         self.categories = categories
         self.images = images
         self.receipt = receipt
+        self._respelled = 0  # ids of another type than the listed one's
 
     def read(self, file: CocoFile) -> tuple[Annotation, ...]:
         annotations: list[Annotation] = []
         unnumbered: list[int] = []
         position = 0
         for records in file.chunks("annotations"):
-            views = _polygon_views(records)
+            views = polygon_views(records)
             for record in records:
                 position += 1
                 try:
@@ -179,6 +200,9 @@ class _AnnotationReader:
                 annotations.append(annotation)
         if unnumbered:
             self._number(annotations, unnumbered)
+        if self._respelled and self.receipt is not None:
+            detail = f"{self._respelled:,} ids are numbers in one place and strings in another"
+            self.receipt.note("value-repaired", self.path.name, detail)
         return tuple(annotations)
 
     def _number(self, annotations: list[Annotation], unnumbered: list[int]) -> None:
@@ -201,14 +225,16 @@ class _AnnotationReader:
         else:
             who = f"annotation {annotation_id}"
         mask = record.pop("segmentation", None)
-        polygons = tuple(islice(views, len(mask))) if views is not None and _is_polygons(mask) else None
+        polygons = tuple(islice(views, len(mask))) if views is not None and is_polygons(mask) else None
 
         category = self._category(record, who)
         image_id = _take_id(record, "image_id", f"{self.path}: {who}")
-        image = self.images.get(image_id)
+        image = self.images.get(image_id) or self._respelt(self.images, image_id)
         if image is None:
             detail = f"its image id {image_id!r} is not among the {len(self.images)} images of the file"
             self._drop("image-not-listed", who, detail, category)
+        if not image.width:
+            self._drop("image-size-missing", who, f"of image {image_id!r}, whose size is not known", category)
         size_hw = (image.height, image.width)
 
         segmentation: Segmentation | None
@@ -226,7 +252,9 @@ class _AnnotationReader:
         if bbox is None or bbox == []:
             box = self._box_of_mask(segmentation, size_hw, who, category)
         else:
-            mistake, box = _box(bbox)
+            if self.receipt is not None and type(bbox) is list and any(type(value) is str for value in bbox):
+                bbox = self._spelled(bbox, who, category)
+            mistake, box = box_of(bbox)
             if mistake:
                 self._drop(mistake, who, f"its bbox must be [x, y, width, height], got {bbox!r:.80}", category)
 
@@ -246,11 +274,33 @@ class _AnnotationReader:
 
     def _category(self, record: dict[str, Any], who: str) -> Category:
         category_id = _take_id(record, "category_id", f"{self.path}: {who}")
-        category = self.categories.get(category_id)
+        category = self.categories.get(category_id) or self._respelt(self.categories, category_id)
         if category is None:
             allowed = ", ".join(f"{c.id!r} ({c.name})" for c in self.categories.values()) or "none"
             self._refuse(who, f"no category has its category_id {category_id!r}; allowed: {allowed}")
         return category
+
+    def _respelt(self, listed: Mapping[Id, T], given: Id) -> T | None:
+        """What is listed as 1 where "1" is given, or the other way round; None without a receipt to say so."""
+        if self.receipt is None:
+            return None
+        other: Id = str(given)
+        if isinstance(given, str):
+            if not given.isdecimal() or not given.isascii() or len(given) > LONGEST_ID:
+                return None
+            other = int(given)
+        found = listed.get(other)
+        self._respelled += found is not None
+        return found
+
+    def _spelled(self, bbox: list[Any], who: str, category: Category) -> list[Any]:
+        """A box of strings as numbers, if they are."""
+        try:
+            numbers = [float(value) for value in bbox]
+        except (TypeError, ValueError):
+            return bbox
+        self._repair("value-repaired", who, f"its bbox holds strings: {bbox!r:.80}", category)
+        return numbers
 
     def _crowd(self, record: dict[str, Any], who: str, category: Category) -> bool:
         value = record.pop("iscrowd", None)
@@ -318,38 +368,3 @@ class _AnnotationReader:
 
     def _refuse(self, who: str, what: str) -> NoReturn:
         raise DataError(f"{self.path}: {who}: {what}")
-
-
-def _box(bbox: Any) -> tuple[str, BoxXywh]:
-    """The code of what is wrong with a box, or an empty string, and the box."""
-    if type(bbox) is not list or len(bbox) != 4 or any(type(value) not in NUMBERS for value in bbox):
-        return "box-not-numeric", (0.0, 0.0, 0.0, 0.0)
-    try:
-        box: BoxXywh = (float(bbox[0]), float(bbox[1]), float(bbox[2]), float(bbox[3]))
-    except OverflowError:
-        return "box-not-numeric", (0.0, 0.0, 0.0, 0.0)
-    if not math.isfinite(box[0] + box[1] + box[2] + box[3]):
-        return "box-not-numeric", box
-    return ("box-inverted", box) if box[2] < 0 or box[3] < 0 else ("", box)
-
-
-def _is_polygons(mask: Any) -> bool:
-    return type(mask) is list and len(mask) > 0 and type(mask[0]) is list
-
-
-def _polygon_views(records: list[dict[str, Any]]) -> Iterator[Polygon] | None:
-    """The polygons of some hundred records, one after another, as read-only views into one array.
-
-    One array instead of thousands is twice as fast. None where a coordinate is no finite number.
-    """
-    masks = [record.get("segmentation") for record in records]
-    parts: list[Any] = [part for mask in masks if _is_polygons(mask) for part in mask or ()]
-    try:
-        ends = np.cumsum([len(part) for part in parts]).tolist() if parts else []
-        flat = np.fromiter(chain.from_iterable(parts), np.float64, ends[-1] if ends else 0)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if not np.isfinite(flat).all():
-        return None
-    flat.flags.writeable = False
-    return (flat[start:stop] for start, stop in zip([0, *ends], ends, strict=False))

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cvtune.data.formats import load_format
-from cvtune.data.parts import Part, read_parts
-from cvtune.data.place_images import place_images
+from cvtune.data.parts import Part, read_parts, without_collection
 from cvtune.data.receipt import Receipt
 from cvtune.data.record import keep_sources, refuse_losses, write_record
 from cvtune.meter import stage
@@ -17,6 +16,7 @@ from cvtune.staging import Staging, staged
 __all__ = ["convert"]
 
 
+@without_collection()
 def convert(
     src: Path,
     dst: Path,
@@ -82,10 +82,15 @@ def convert(
 def _write(part: Part, format: str, target: Path, place: Literal["copy", "link"] | None, staging: Staging) -> None:
     dataset, receipt = part.dataset, part.receipt
     names = {category.id: category.name for category in dataset.categories}
-    receipt.count_out(len(dataset.images), Counter(names[a.category_id] for a in dataset.annotations))
+    counted = Counter([annotation.category_id for annotation in dataset.annotations])
+    receipt.count_out(len(dataset.images))
+    for category_id, count in counted.items():
+        receipt.count_out(0, {names[category_id]: count})
     receipt.check_sums()
     with stage(f"writing {part.name or format}"):
         load_format(format).write(dataset, target, receipt)
     receipt.check_sums()  # a writer that cannot hold an object has dropped it
     if place is not None:
+        from cvtune.data.place_images import place_images
+
         place_images(dataset.images, format, target, place, staging, receipt)

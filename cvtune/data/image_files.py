@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -37,7 +36,7 @@ class ImageFinder:
             name: a file name or relative path as an annotation says it, slashes of either kind.
             any_suffix: also try the stem with any image suffix.
         """
-        parts = [part for part in re.split(r"[\\/]+", name.strip()) if part not in {"", ".", ".."}]
+        parts = [part for part in name.strip().replace("\\", "/").split("/") if part not in {"", ".", ".."}]
         if not parts:
             return None
         for folder in self.folders:
@@ -75,7 +74,7 @@ def image_folders(annotations: Path, images: Path | None) -> list[Path]:
     """Where the images of an annotation file may lie.
 
     With `images` only there (and, for a file of one split, in its folder of the split's name); else beside the file, in
-    `images` beside it or one level up, one level up, and in folders named after the split.
+    `images` or `data` beside it, `images` one level up, one level up, and in folders named after the split.
 
     Raises:
         DataError: `images` is not a folder.
@@ -83,7 +82,9 @@ def image_folders(annotations: Path, images: Path | None) -> list[Path]:
     if images is not None and not images.is_dir():
         raise DataError(f"{images}: no such folder of images; correct `images`")
     here = annotations.parent
-    bases = [images] if images is not None else [here, here / "images", here.parent / "images", here.parent]
+    bases = (
+        [images] if images is not None else [here, here / "images", here / "data", here.parent / "images", here.parent]
+    )
     # instances_train2017 -> train2017, train
     tokens = [annotations.stem, annotations.stem.split("_")[-1], annotations.stem.split("_")[-1].rstrip("0123456789")]
     return [folder for base in bases for folder in (base, *(base / token for token in tokens if token))]

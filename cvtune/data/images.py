@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
@@ -100,6 +99,8 @@ def read_rgb(path: Path, exif: bool = True) -> Rgb:
         content = Path(path).read_bytes()
         # OpenCV reads a JPEG that is cut off without a word; such a file lacks the end marker.
         if content.endswith(b"\xff\xd9") and _plain_jpeg(content):
+            import cv2  # reading headers, as converting does, starts sooner without
+
             # libjpeg in OpenCV too, so the same pixels as Pillow's, sooner.
             flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
             bgr = cv2.imdecode(np.frombuffer(content, np.uint8), flags)

@@ -15,7 +15,7 @@ from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 from cvtune.meter import stage
 
-__all__ = ["Part", "Parts", "read_parts"]
+__all__ = ["Part", "Parts", "read_parts", "without_collection"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def read_parts(
         names = _covering(reader.subsets(path)) or [None]
     shared: dict[Any, Any] = {}
     parts = []
-    with stage(f"reading {path.name}"), _no_collection():
+    with stage(f"reading {path.name}"), without_collection():
         for part in names:
             receipt = Receipt()
             dataset = reader.read(ReadSource(path, images, part, origin, shared), receipt)
@@ -78,8 +78,8 @@ def read_parts(
 
 
 @contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the collector of cyclic garbage: a reader makes millions of objects that all stay, and no cycles."""
+def without_collection() -> Iterator[None]:
+    """Without the collector of cyclic garbage: readers make millions of objects that all stay, and no cycles."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -102,9 +102,10 @@ def _left_out(name: str, source: ReadSource, parts: Sequence[Dataset]) -> Receip
     receipt = Receipt()
     if name != "voc":  # only there the subsets are lists over a whole that can be read
         return receipt
-    whole = load_format(name).read(source, Receipt())
+    from cvtune.data.formats.voc import image_names
+
     covered = {image.id for part in parts for image in part.images}
-    rest = [image.file_name for image in whole.images if image.id not in covered]
+    rest = [file_name for number, file_name in image_names(source).items() if number not in covered]
     if rest:
         receipt.note("subset-left-out", str(source.path), f"{len(rest):,} images, the first: {rest[0]}")
     return receipt

@@ -78,6 +78,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "mask-outlined": "The format written has no masks of pixels; the mask's outline was written.",
         "mask-missing": "The object has no mask and was left out, as asked by data.missing_masks.",
         "parts-bridged": "The format written has one polygon an object; the parts were joined by lines without width.",
+        "parts-split": "A polygon joins parts by lines without width; it was read as the parts.",
         "parts-joined": "Shapes of one group were read as the parts of one object.",
         "shape-approximated": "A circle or an ellipse became a polygon of points on it.",
         "shape-unknown": "The kind of shape is not known.",
@@ -198,6 +199,7 @@ class Receipt:
         self.counts: Counter[str] = Counter()  # code -> events, unlisted ones too
         self.worst: list[Event] = []  # the ten masks that changed most, the worst first
         self.files: list[Path] = []  # the annotation files that were read
+        self.hashes: dict[Path, tuple[str, int]] = {}  # (sha256, bytes) of those that were read whole
         self._images_dropped = 0
         self._classes_dropped: Counter[str | None] = Counter()
         self._kinds: dict[str, Kind] = {}
@@ -290,6 +292,7 @@ class Receipt:
             merged.count_out(receipt.images_out, receipt.classes_out)
             merged.events += receipt.events
             merged.files += receipt.files
+            merged.hashes |= receipt.hashes
             merged.worst = _least([*merged.worst, *receipt.worst])
             merged.counts.update(receipt.counts)
             merged._images_dropped += receipt._images_dropped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def write_record(staging: Staging, receipt: Receipt, sources: Sequence[Parts], t
     with stage("hashing what was read", len(files)) as current:
         inputs = []
         for file in files:
-            inputs.append(_fingerprint(file, bases))
+            digest, length = receipt.hashes.get(file) or _hashed(file)
+            inputs.append({"path": _shown(file, bases), "sha256": digest, "bytes": length})
             current.advance()
     record = {
         "from": described[0] if len(described) == 1 else described,
@@ -62,9 +64,9 @@ def keep_sources(sources: Sequence[Path], target: Path, same_format: bool) -> No
     real = target.resolve()
     # A format of many files is written over files of its own names, VOC below one folder alone.
     folder = real if same_format else real / "Annotations"
-    parents = {source.parent for source in sources}  # many files lie in few folders
-    within = any(parent.resolve().is_relative_to(folder) for parent in parents)
-    if within or any(source.name == target.name and source.resolve() == real for source in sources):
+    parents = {source.parts[:-1] for source in sources}  # many files lie in few folders
+    within = any(Path(*parent).resolve().is_relative_to(folder) for parent in parents)
+    if within or any(source.resolve() == real for source in sources if source.parts[-1:] == (target.name,)):
         raise DataError(f"{target}: the output would replace the source; choose another folder with `-o`")
 
 
@@ -81,9 +83,14 @@ def refuse_losses(receipt: Receipt) -> None:
         raise DataError(f"--strict: something would be lost: {named}{more}; leave --strict out to accept it")
 
 
-def _fingerprint(file: Path, bases: Sequence[Path]) -> dict[str, Any]:
+def _hashed(file: Path) -> tuple[str, int]:
+    """(sha256, bytes)."""
     with open(file, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    base = next((base for base in bases if file.is_relative_to(base)), None)
-    path = file if base is None or len(bases) > 1 else file.relative_to(base)
-    return {"path": path.as_posix(), "sha256": digest, "bytes": file.stat().st_size}
+        return hashlib.file_digest(stream, "sha256").hexdigest(), os.fstat(stream.fileno()).st_size
+
+
+def _shown(file: Path, bases: Sequence[Path]) -> str:
+    """The file's path below the source's folder where there is one source, else whole."""
+    if len(bases) == 1 and file.parts[: len(bases[0].parts)] == bases[0].parts:
+        return "/".join(file.parts[len(bases[0].parts) :])
+    return file.as_posix()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from cvtune.evaluation.records import (
     records,
 )
 
-__all__ = ["Detections", "Hint", "read_detections"]
+__all__ = ["Columns", "Detections", "Hint", "read_columns", "read_detections"]
 
 Hint = Callable[[Sequence[Any]], str]
 """Unknown image ids -> what may be wrong with them, as ``; the ids ...``, or an empty string."""
@@ -64,16 +65,22 @@ class _Result(msgspec.Struct, gc=False):
 
 
 @dataclass(frozen=True)
-class _Columns:
+class Columns:
+    """What a results file says, before any check: n values each, None where a box or a mask is not given.
+
+    Scores and boxes are arrays already where all are given and of the right type.
+    """
+
+    where: str
     image_ids: list[Any]
     category_ids: list[Any]
-    scores: list[Any]
-    boxes: list[Any]
+    scores: list[Any] | NDArray[np.float64]
+    boxes: list[Any] | NDArray[np.float64]
     segmentations: list[Any]
 
 
 def read_detections(
-    source: Path | Sequence[Mapping[str, Any]],
+    source: Path | Sequence[Mapping[str, Any]] | Columns,
     truth: GroundTruth,
     want_masks: bool,
     image_index: Mapping[Id, int] | None = None,
@@ -83,7 +90,8 @@ def read_detections(
     """Read and check predictions.
 
     Args:
-        source: a COCO results file, or its list: image_id, category_id, score, and bbox (x, y, w, h) or segmentation.
+        source: a COCO results file, its columns, or its list: image_id, category_id, score, and bbox (x, y, w, h) or
+            segmentation.
         truth: what they are scored against.
         want_masks: whether masks will be scored; if not, they are not even decoded where there are boxes.
         image_index: the predictions' image ids -> the ground truth's numbers, if not the ground truth's own ids.
@@ -94,12 +102,14 @@ def read_detections(
         DataError: not a list; a key is missing; an image id or category id is unknown; a score or box is not finite;
             a box has not four numbers; some predictions have a box or a mask and others have none; a broken mask.
     """
-    where = "predictions" if not isinstance(source, str | Path) else str(source)
-    columns = _columns(source, where)
+    columns = source if isinstance(source, Columns) else read_columns(source)
+    where = columns.where
     scores = float_array(columns.scores, "score", where)
     image = _image_numbers(columns.image_ids, truth, image_index, where, hint)
     category = _category_numbers(columns.category_ids, truth, category_index, where)
-    boxes_given = _all_or_none([box is not None for box in columns.boxes], "bbox", where)
+    boxes_given = len(columns.boxes) > 0 and (
+        isinstance(columns.boxes, np.ndarray) or _all_or_none([box is not None for box in columns.boxes], "bbox", where)
+    )
     masks_given = (want_masks or not boxes_given) and _all_or_none(
         [has_mask(segmentation) for segmentation in columns.segmentations], "segmentation", where
     )
@@ -120,16 +130,19 @@ def read_detections(
     return Detections(image, category, scores, boxes, area, None if masks is None else tuple(masks), boxes_given)
 
 
-def _columns(source: Path | str | Sequence[Mapping[str, Any]], where: str) -> _Columns:
+def read_columns(source: Path | str | Sequence[Mapping[str, Any]]) -> Columns:
+    """Read a COCO results file or its list; DataError where it is no list of objects with the keys that are needed."""
+    where = "predictions" if not isinstance(source, str | Path) else str(source)
     if isinstance(source, str | Path):
         content = read_bytes(Path(source))
         results = decode_fast(content, list[_Result])
         if results is not None:
-            return _Columns(
+            return Columns(
+                where,
                 [result.image_id for result in results],
                 [result.category_id for result in results],
-                [result.score for result in results],
-                [result.bbox for result in results],
+                np.fromiter([result.score for result in results], np.float64, len(results)),
+                _box_columns([result.bbox for result in results]),
                 [result.segmentation for result in results],
             )
         source = parse_json(content, where)
@@ -138,13 +151,22 @@ def _columns(source: Path | str | Sequence[Mapping[str, Any]], where: str) -> _C
         fix = "; its 'annotations' may be the list" if "annotations" in source else ""
         raise DataError(f"{where}: expected COCO results, a list of objects, got an object with the keys {keys}{fix}")
     rows = records(source, where)
-    return _Columns(
+    return Columns(
+        where,
         field(rows, "image_id", where),
         field(rows, "category_id", where),
         field(rows, "score", where),
         [row.get("bbox") for row in rows],
         [row.get("segmentation") for row in rows],
     )
+
+
+def _box_columns(boxes: list[tuple[float, float, float, float] | None]) -> list[Any] | NDArray[np.float64]:
+    """The boxes as one array, unless some are missing."""
+    try:
+        return np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)  # type: ignore[arg-type]
+    except TypeError:
+        return boxes
 
 
 def _all_or_none(given: Sequence[bool], key: str, where: str) -> bool:
@@ -160,7 +182,7 @@ def _all_or_none(given: Sequence[bool], key: str, where: str) -> bool:
 def _numbers(ids: Sequence[Any], index: Mapping[Id, int], key: str, where: str) -> NDArray[np.int64]:
     """The numbers of `ids`, 0 for those that are unknown."""
     try:
-        return np.array([index.get(value, 0) for value in ids], np.int64)
+        return np.fromiter(map(index.get, ids, repeat(0)), np.int64, len(ids))
     except TypeError:
         at = next(i for i, value in enumerate(ids) if isinstance(value, list | dict))
         raise DataError(f"{where}[{at}].{key}: expected a number or a string, got {ids[at]!r}") from None

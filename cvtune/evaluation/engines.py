@@ -17,7 +17,17 @@ from cvtune.errors import DataError
 from cvtune.evaluation.detections import Detections
 from cvtune.evaluation.ground_truth import GroundTruth
 
-__all__ = ["ENGINES", "IOU_50", "IOU_75", "NAMES", "Engine", "EngineScores", "IouType", "mean_counted"]
+__all__ = [
+    "ENGINES",
+    "IOU_50",
+    "IOU_75",
+    "NAMES",
+    "Engine",
+    "EngineScores",
+    "IouType",
+    "hotcoco_runs",
+    "mean_counted",
+]
 
 IouType = Literal["bbox", "segm"]
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -45,8 +55,11 @@ Engine = Callable[[Detections, IouType], EngineScores]
 """An engine that holds its ground truth."""
 
 
-def hotcoco_engine(truth: GroundTruth) -> Engine:
-    """Score with hotcoco. The ground truth is handed over once for each kind of IoU."""
+def hotcoco_runs(truth: GroundTruth) -> Callable[[Detections, IouType], Any]:
+    """Evaluate and accumulate with hotcoco: a function that gives its COCOeval.
+
+    The ground truth is handed over once for each kind of IoU.
+    """
     images, categories = _listed(truth)
 
     @cache
@@ -62,7 +75,7 @@ def hotcoco_engine(truth: GroundTruth) -> Engine:
             segmentation=truth.masks() if iou_type == "segm" else None,
         )
 
-    def score(found: Detections, iou_type: IouType) -> EngineScores:
+    def run_of(found: Detections, iou_type: IouType) -> Any:
         rows = np.column_stack([found.image, found.boxes_xywh, found.score, found.category])
         masks = list(found.masks) if iou_type == "segm" and found.masks is not None else None
         try:
@@ -74,7 +87,17 @@ def hotcoco_engine(truth: GroundTruth) -> Engine:
             run.accumulate()
         except (ValueError, TypeError) as error:
             raise DataError(f"{truth.where}: hotcoco cannot score {iou_type}: {error}") from error
-        tables = run.eval
+        return run
+
+    return run_of
+
+
+def hotcoco_engine(truth: GroundTruth) -> Engine:
+    """Score with hotcoco."""
+    run_of = hotcoco_runs(truth)
+
+    def score(found: Detections, iou_type: IouType) -> EngineScores:
+        tables = run_of(found, iou_type).eval
         assert tables is not None
         return _scores(summarize(tables["precision"], tables["recall"]), tables)
 

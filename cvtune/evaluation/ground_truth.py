@@ -26,6 +26,7 @@ class GroundTruth:
     never reach an engine: images, categories and annotations get 1..n. The order is pycocotools' own (images and
     categories by id, annotations by their place in the file), since it decides between equal scores and in which
     order class APs are added up. Annotations of unlisted images and categories are left out, as pycocotools does.
+    `file_names` are the images', in their order; `listed` are the images' numbers in the order of the file.
     """
 
     where: str
@@ -41,6 +42,8 @@ class GroundTruth:
     segmentations: tuple[Any, ...]
     positions: tuple[int, ...]
     dropped: int
+    file_names: tuple[str | None, ...] = ()
+    listed: tuple[int, ...] = ()
 
     @property
     def without_mask(self) -> int:
@@ -70,6 +73,7 @@ class _Image(msgspec.Struct, gc=False):
     id: int | str
     width: float | None = None
     height: float | None = None
+    file_name: str | None = None
 
 
 class _Category(msgspec.Struct, gc=False):
@@ -94,9 +98,9 @@ class _File(msgspec.Struct):
 
 @dataclass(frozen=True)
 class _Columns:
-    """What a file says, before any check: images as (id, height, width), categories as (id, name)."""
+    """What a file says, before any check: images as (id, height, width, file name), categories as (id, name)."""
 
-    images: list[tuple[Id, Any, Any]]
+    images: list[tuple[Id, Any, Any, Any]]
     categories: list[tuple[Id, Any]]
     image_ids: list[Id]
     category_ids: list[Id]
@@ -130,7 +134,7 @@ def read_ground_truth(source: Path | Mapping[str, Any]) -> GroundTruth:
 def _from_structs(file: _File) -> _Columns:
     rows = file.annotations
     return _Columns(
-        [(image.id, image.height, image.width) for image in file.images],
+        [(image.id, image.height, image.width, image.file_name) for image in file.images],
         [(category.id, category.name) for category in file.categories],
         [row.image_id for row in rows],
         [row.category_id for row in rows],
@@ -153,7 +157,7 @@ def _from_objects(content: Any, where: str) -> _Columns:
     at = f"{where}: annotations"
     return _Columns(
         [
-            (image_id, image.get("height"), image.get("width"))
+            (image_id, image.get("height"), image.get("width"), image.get("file_name"))
             for image_id, image in zip(field(images, "id", f"{where}: images"), images, strict=True)
         ],
         list(
@@ -177,7 +181,8 @@ def _ground_truth(columns: _Columns, where: str) -> GroundTruth:
         empty = "images" if not columns.images else "categories"
         raise DataError(f"{where}: {empty}: the list is empty; at least one is needed to score")
     # As in pycocotools, of two images with one id the later counts.
-    sizes = {image_id: (int(h or 0), int(w or 0)) for image_id, h, w in columns.images}
+    sizes = {image_id: (int(h or 0), int(w or 0)) for image_id, h, w, _ in columns.images}
+    files = {image_id: file if isinstance(file, str) else None for image_id, _, _, file in columns.images}
     names: dict[Id, str] = {}
     for category_id, name in columns.categories:
         if category_id in names:
@@ -208,6 +213,8 @@ def _ground_truth(columns: _Columns, where: str) -> GroundTruth:
         segmentations,
         tuple(kept.tolist()),
         len(image) - len(kept),
+        tuple(files[image_id] for image_id in image_index),
+        tuple(image_index[image_id] for image_id in sizes),
     )
 
 

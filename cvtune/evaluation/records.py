@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ __all__ = [
     "field",
     "float_array",
     "id_examples",
+    "no_collection",
     "parse_json",
     "read_bytes",
     "records",
@@ -46,6 +49,18 @@ def decode_fast(content: bytes, kind: type[T]) -> T | None:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Keep Python from looking for cycles among a million new objects that have none: a tenth of a scoring's time."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()
 
 
 def parse_json(content: bytes, where: str) -> Any:
@@ -75,9 +90,9 @@ def field(rows: Sequence[Mapping[str, Any]], key: str, where: str) -> list[Any]:
         raise DataError(f"{where}[{at}]: {key!r} is missing; got the keys {', '.join(map(str, rows[at]))}") from None
 
 
-def box_array(boxes: Sequence[Any], where: str) -> NDArray[np.float64]:
+def box_array(boxes: Sequence[Any] | NDArray[np.float64], where: str) -> NDArray[np.float64]:
     """float64 [n, 4] boxes, x y w h in pixels; a box that is not four finite numbers is a DataError."""
-    if not boxes:
+    if not len(boxes):
         return np.zeros((0, 4))
     array = _numeric(boxes)
     if array is None or array.shape != (len(boxes), 4):
@@ -92,7 +107,7 @@ def box_array(boxes: Sequence[Any], where: str) -> NDArray[np.float64]:
     return array
 
 
-def float_array(values: Sequence[Any], key: str, where: str) -> NDArray[np.float64]:
+def float_array(values: Sequence[Any] | NDArray[np.float64], key: str, where: str) -> NDArray[np.float64]:
     """float64 [n]; a value that is not a finite number is a DataError with its position."""
     array = _numeric(values)
     if array is None or array.ndim != 1:
@@ -104,10 +119,10 @@ def float_array(values: Sequence[Any], key: str, where: str) -> NDArray[np.float
     return array
 
 
-def _numeric(values: Sequence[Any]) -> NDArray[np.float64] | None:
+def _numeric(values: Sequence[Any] | NDArray[np.float64]) -> NDArray[np.float64] | None:
     """The values as float64, or None where some are no numbers (strings of numbers included) or lengths differ."""
     try:
-        array = np.array(values)
+        array = np.asarray(values)
     except (TypeError, ValueError):
         return None
     return array.astype(np.float64, copy=False) if array.dtype.kind in "biuf" else None

@@ -8,10 +8,10 @@ from typing import Any
 
 from cvtune.classes import ClassMap
 from cvtune.errors import DataError
-from cvtune.evaluation.detections import Hint
+from cvtune.evaluation.detections import Hint, read_detections
 from cvtune.evaluation.engines import IouType
 from cvtune.evaluation.records import Id
-from cvtune.evaluation.scoring import EngineName, Scorer
+from cvtune.evaluation.scoring import IOU_TYPES, EngineName, Scorer
 from cvtune.runs import RunDir, read_json, write_json
 
 __all__ = ["evaluate_run"]
@@ -25,8 +25,9 @@ def evaluate_run(
     split: str | None = None,
     engine: EngineName = "hotcoco",
     check: bool = False,
+    slices: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Score a run's predictions and write its metrics.json.
+    """Score a run's predictions and write its metrics.json and analysis.json.
 
     Args:
         run: the run directory; its data, images and classes files are read.
@@ -35,14 +36,19 @@ def evaluate_run(
         split: default: test where the run has one, else val.
         engine: hotcoco or pycocotools.
         check: also run pycocotools and compare.
+        slices: parts of the images to score apart, see `cvtune.evaluation.slices.make_slices`.
 
     Returns:
-        What `cvtune.evaluation.evaluate` returns, with `split`.
+        What `cvtune.evaluation.evaluate` returns, with `split`, and with `intervals` for each kind.
 
     Raises:
         DataError: a file is missing, the predictions are wrong, or they were made with other classes.
         RunError: the engines differ, or metrics.json cannot be written.
     """
+    # Not for those who score two files, which should be quick.
+    from cvtune.evaluation.analyse import add_intervals, analyse
+    from cvtune.evaluation.slices import make_slices
+
     split = split or run.scored_split
     path = run.predictions_of(split) if predictions is None else Path(predictions)
     if not run.data(split).exists():
@@ -58,8 +64,14 @@ def evaluate_run(
     listed = read_json(run.images)
     image_index = _image_index(run, listed, split, scorer)
     category_index = {source_id: i for i, source_id in enumerate(class_map.source_ids, 1)}
-    metrics = scorer.score(path, check, image_index, category_index, _split_hint(listed, split))
+    hint = _split_hint(listed, split)
+    found = read_detections(path, scorer.truth, scorer.want_masks, image_index, category_index, hint)
+    metrics = scorer.score_detections(found, str(path), check)
     _keep_task(metrics, run)
+    parts = make_slices(slices, scorer.truth, run.data(split), image_index)
+    analysis = analyse(scorer.truth, found, [kind for kind in IOU_TYPES if kind in metrics], split, parts)
+    add_intervals(metrics, analysis)
+    write_json(run.analysis_of(split), analysis.to_json())
     metrics["split"] = split
     if split == "val" and run.best.exists():
         metrics["notes"].append(

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cvtune.errors import DataError, SpecError, nearest
-from cvtune.evaluation.detections import Detections, Hint, read_detections
+from cvtune.evaluation.detections import Columns, Detections, Hint, read_detections
 from cvtune.evaluation.engines import ENGINES, Engine, IouType
+from cvtune.evaluation.foreign import Foreign, read_foreign
 from cvtune.evaluation.ground_truth import read_ground_truth
 from cvtune.evaluation.metrics import check_equal, iou_metrics, notes
-from cvtune.evaluation.records import Id
+from cvtune.evaluation.records import Id, no_collection
 
-__all__ = ["EngineName", "Scorer", "evaluate", "evaluate_canonical"]
+__all__ = ["IOU_TYPES", "EngineName", "Scorer", "evaluate", "evaluate_canonical"]
 
 EngineName = Literal["hotcoco", "pycocotools"]
 IOU_TYPES: tuple[IouType, ...] = ("bbox", "segm")
@@ -51,7 +52,7 @@ class Scorer:
 
     def score(
         self,
-        results: Path | Sequence[Mapping[str, Any]],
+        results: Path | Sequence[Mapping[str, Any]] | Columns,
         check: bool = False,
         image_index: Mapping[Id, int] | None = None,
         category_index: Mapping[Id, int] | None = None,
@@ -63,9 +64,38 @@ class Scorer:
             DataError: the predictions are wrong.
             RunError: `check` is on and pycocotools says another number.
         """
-        want_masks = "segm" in self.asked if self.asked else self._objects > 0 and not self._without_mask
-        found = read_detections(results, self.truth, want_masks, image_index, category_index, hint)
-        kinds = self._kinds(found, want_masks, "predictions" if not isinstance(results, str | Path) else str(results))
+        found = read_detections(results, self.truth, self.want_masks, image_index, category_index, hint)
+        return self.score_detections(found, _where(results), check)
+
+    def score_foreign(self, results: Path | Any, check: bool = False) -> dict[str, Any]:
+        """Score predictions of any form that `cvtune.evaluation.foreign` knows; the notes say what was taken for what.
+
+        Raises:
+            DataError: the predictions are wrong.
+            RunError: `check` is on and pycocotools says another number.
+        """
+        foreign = read_foreign(results, self.truth)
+        found = self.read(foreign)
+        return self.with_notes(self.score_detections(found, foreign.columns.where, check), foreign)
+
+    def read(self, foreign: Foreign) -> Detections:
+        """The detections of predictions that were taken."""
+        index = foreign.image_index, foreign.category_index
+        return read_detections(foreign.columns, self.truth, self.want_masks, *index)
+
+    @staticmethod
+    def with_notes(metrics: dict[str, Any], foreign: Foreign) -> dict[str, Any]:
+        """Metrics whose notes begin with what was done to take the predictions."""
+        return {**metrics, "notes": [*foreign.said, *metrics["notes"]]}
+
+    @property
+    def want_masks(self) -> bool:
+        """Whether masks are scored where the predictions have them."""
+        return "segm" in self.asked if self.asked else self._objects > 0 and not self._without_mask
+
+    def score_detections(self, found: Detections, where: str = "predictions", check: bool = False) -> dict[str, Any]:
+        """Score detections that are read already."""
+        kinds = self.kinds(found, where)
         scored: dict[str, Any] = {}
         checked = check and self.engine != "pycocotools"
         for kind in kinds:
@@ -89,10 +119,11 @@ class Scorer:
             self._engines[engine] = ENGINES[engine](self.truth)
         return self._engines[engine]
 
-    def _kinds(self, found: Detections, want_masks: bool, where: str) -> tuple[IouType, ...]:
+    def kinds(self, found: Detections, where: str = "predictions") -> tuple[IouType, ...]:
+        """What is scored: as asked, else boxes, and masks where both sides have them."""
         with_masks = found.masks is not None or not len(found)
         if self.asked is None:
-            return IOU_TYPES if want_masks and with_masks else ("bbox",)
+            return IOU_TYPES if self.want_masks and with_masks else ("bbox",)
         if "segm" in self.asked and not with_masks:
             raise DataError(f"{where}: masks are to be scored, but no prediction has a segmentation")
         return self.asked
@@ -105,12 +136,19 @@ class Scorer:
         return []
 
 
+def _where(results: Path | Sequence[Mapping[str, Any]] | Columns) -> str:
+    if isinstance(results, Columns):
+        return results.where
+    return str(results) if isinstance(results, str | Path) else "predictions"
+
+
 def evaluate(
     ground_truth: Path | Mapping[str, Any],
     predictions: Path | Sequence[Mapping[str, Any]],
     engine: EngineName = "hotcoco",
     iou_types: Sequence[IouType] | None = None,
     check: bool = False,
+    foreign: bool = False,
 ) -> dict[str, Any]:
     """COCO scores of predictions.
 
@@ -125,6 +163,7 @@ def evaluate(
         engine: what computes the numbers: hotcoco, or pycocotools, the reference.
         iou_types: "bbox", "segm"; None: boxes, and masks where both sides have them (or there are no predictions).
         check: also run pycocotools and compare all twelve numbers.
+        foreign: take the forms of other programs too, see `cvtune.evaluation.foreign`; the notes say what was done.
 
     Returns:
         ``{"bbox": {twelve numbers in 0..1, "per_class": {name: {"AP", "AP50", "AP75", "AR100", "ground_truth",
@@ -136,7 +175,9 @@ def evaluate(
         RunError: the two engines differ.
         SpecError: an unknown engine or IoU type.
     """
-    return Scorer(ground_truth, engine, iou_types).score(predictions, check)
+    with no_collection():
+        scorer = Scorer(ground_truth, engine, iou_types)
+        return scorer.score_foreign(predictions, check) if foreign else scorer.score(predictions, check)
 
 
 def evaluate_canonical(

@@ -29,7 +29,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> RenderableType:
     for kind in kinds:
         overall.add_column(KINDS[kind], justify="right")
     for name in NAMES:
-        overall.add_row(name, *(_percent(metrics[kind][name]) for kind in kinds))
+        overall.add_row(name, *(_percent(metrics[kind][name]) + _interval(metrics[kind], name) for kind in kinds))
     classes = Table(box=SIMPLE_HEAD)
     classes.add_column("class")
     classes.add_column("objects", justify="right")
@@ -45,6 +45,12 @@ def metrics_table(metrics: Mapping[str, Any]) -> RenderableType:
     # Text, not markup: class names and notes may hold square brackets.
     said = [Text(f"note: {note}") for note in metrics["notes"]]
     return Group(Text(title), overall, classes, Text(f"engine: {metrics['engine']}{checked}"), *said)
+
+
+def _interval(scores: Mapping[str, Any], name: str) -> str:
+    """The 95 % interval, where there is one."""
+    found = scores.get("intervals", {}).get(name)
+    return f" ({_percent(found[0])} to {_percent(found[1])})" if found else ""
 
 
 def _percent(value: float) -> str:

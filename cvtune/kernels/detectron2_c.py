@@ -11,13 +11,11 @@ import importlib
 import importlib.util
 import math
 import sys
-from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 import torch
-from torchvision.ops import deform_conv2d
 
 from cvtune.errors import MissingDependencyError
 from cvtune.kernels.coco_eval import (
@@ -26,6 +24,13 @@ from cvtune.kernels.coco_eval import (
     ImageEvaluation,
     InstanceAnnotation,
 )
+from cvtune.kernels.deform_conv import (
+    deform_conv_backward_input,
+    deform_conv_forward,
+    modulated_deform_conv_backward,
+    modulated_deform_conv_forward,
+)
+from cvtune.kernels.deform_conv import deform_conv_backward_parameters as deform_conv_backward_filter
 from cvtune.kernels.roi_align_rotated import roi_align_rotated_backward, roi_align_rotated_forward
 from cvtune.kernels.rotated_boxes import rotated_iou, rotated_nms
 
@@ -89,167 +94,6 @@ def nms_rotated(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float)
 
 def _radians(boxes: torch.Tensor) -> torch.Tensor:
     return torch.cat([boxes[:, :4], boxes[:, 4:] * (math.pi / 180)], dim=1)
-
-
-def deform_conv_forward(
-    features: torch.Tensor,
-    weight: torch.Tensor,
-    offset: torch.Tensor,
-    output: torch.Tensor,
-    columns: torch.Tensor,
-    ones: torch.Tensor,
-    kernel_w: int,
-    kernel_h: int,
-    stride_w: int,
-    stride_h: int,
-    pad_w: int,
-    pad_h: int,
-    dilation_w: int,
-    dilation_h: int,
-    *unused: int,
-) -> int:
-    """Deformable convolution (version 1) into `output`; groups are read off the shapes, buffers are not used."""
-    geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
-    output.copy_(deform_conv2d(features, offset, weight, None, *geometry).reshape(output.shape))
-    return 1
-
-
-def deform_conv_backward_input(
-    features: torch.Tensor,
-    offset: torch.Tensor,
-    gradient: torch.Tensor,
-    grad_features: torch.Tensor,
-    grad_offset: torch.Tensor,
-    weight: torch.Tensor,
-    columns: torch.Tensor,
-    kernel_w: int,
-    kernel_h: int,
-    stride_w: int,
-    stride_h: int,
-    pad_w: int,
-    pad_h: int,
-    dilation_w: int,
-    dilation_h: int,
-    *unused: int,
-) -> int:
-    """Gradients for features and offsets into `grad_features` and `grad_offset`."""
-    geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
-    found = _gradients(
-        lambda x, shift: deform_conv2d(x, shift, weight.detach(), None, *geometry), (features, offset), gradient
-    )
-    _copy(found, (grad_features, grad_offset))
-    return 1
-
-
-def deform_conv_backward_filter(
-    features: torch.Tensor,
-    offset: torch.Tensor,
-    gradient: torch.Tensor,
-    grad_weight: torch.Tensor,
-    columns: torch.Tensor,
-    ones: torch.Tensor,
-    kernel_w: int,
-    kernel_h: int,
-    stride_w: int,
-    stride_h: int,
-    pad_w: int,
-    pad_h: int,
-    dilation_w: int,
-    dilation_h: int,
-    groups: int,
-    deformable_groups: int,
-    scale: float,
-    *unused: int,
-) -> int:
-    """`scale` times the gradient for the weights, added to `grad_weight`."""
-    geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
-    found = _gradients(
-        lambda weight: deform_conv2d(features.detach(), offset.detach(), weight, None, *geometry),
-        (torch.zeros_like(grad_weight),),  # its values do not matter: the convolution is linear in them
-        gradient,
-    )
-    grad_weight.add_(found[0].reshape(grad_weight.shape), alpha=scale)
-    return 1
-
-
-def modulated_deform_conv_forward(
-    features: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    ones: torch.Tensor,
-    offset: torch.Tensor,
-    mask: torch.Tensor,
-    output: torch.Tensor,
-    columns: torch.Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    groups: int,
-    deformable_groups: int,
-    with_bias: bool,
-) -> None:
-    """Deformable convolution (version 2: each sample has a factor, `mask`) into `output`."""
-    geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
-    found = deform_conv2d(features, offset, weight, bias if with_bias else None, *geometry, mask)
-    output.copy_(found.reshape(output.shape))
-
-
-def modulated_deform_conv_backward(
-    features: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor,
-    ones: torch.Tensor,
-    offset: torch.Tensor,
-    mask: torch.Tensor,
-    columns: torch.Tensor,
-    grad_features: torch.Tensor,
-    grad_weight: torch.Tensor,
-    grad_bias: torch.Tensor,
-    grad_offset: torch.Tensor,
-    grad_mask: torch.Tensor,
-    gradient: torch.Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    groups: int,
-    deformable_groups: int,
-    with_bias: bool,
-) -> None:
-    """All gradients, each into its buffer."""
-    geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
-    found = _gradients(
-        lambda x, kernel, shift, factor: deform_conv2d(x, shift, kernel, None, *geometry, factor),
-        (features, weight, offset, mask),
-        gradient,
-    )
-    _copy(found, (grad_features, grad_weight, grad_offset, grad_mask))
-    if with_bias:
-        grad_bias.copy_(gradient.sum(dim=(0, 2, 3)).reshape(grad_bias.shape))
-
-
-def _gradients(
-    function: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor], gradient: torch.Tensor
-) -> tuple[torch.Tensor, ...]:
-    """The gradients of `function` for its inputs, by autograd on copies that are not part of any graph."""
-    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
-    with torch.enable_grad():
-        out = function(*leaves)
-    return torch.autograd.grad(out, leaves, gradient.reshape(out.shape))
-
-
-def _copy(found: Sequence[torch.Tensor], into: Sequence[torch.Tensor]) -> None:
-    for tensor, buffer in zip(found, into, strict=True):
-        buffer.copy_(tensor.reshape(buffer.shape))
 
 
 _registered: list[torch.library.Library] = []  # a registration lasts as long as its object

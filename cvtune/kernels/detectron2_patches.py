@@ -35,6 +35,7 @@ class Patch:
     why: str
 
 
+_MMDET = "the wrapper of MMDetection's models knows release 2, and release 3 has other functions"
 _NUMPY = "NumPy 1.24 removed the alias (2.0 gave np.bool another meaning)"
 
 PATCHES: tuple[Patch, ...] = (
@@ -176,6 +177,71 @@ def modulated_deform_conv(
         "type(get_norm(norm, 32))",
         1,
         "torch refuses one channel in 32 groups, a norm that is made for its name alone: FCOS cannot be built",
+    ),
+    Patch(
+        "fcos-empty-matching",
+        "detectron2/modeling/meta_arch/fcos.py",
+        """        for gt_per_image in gt_instances:
+            gt_centers""",
+        """        for gt_per_image in gt_instances:
+            if len(gt_per_image) == 0:
+                matched_indices.append(torch.full_like(anchor_sizes, -1, dtype=torch.int64))
+                continue
+            gt_centers""",
+        1,
+        "FCOS does not train on an image without objects",
+    ),
+    Patch(
+        "fcos-empty-labels",
+        "detectron2/modeling/meta_arch/fcos.py",
+        """            label = gt_per_image.gt_classes[gt_index.clip(min=0)]
+""",
+        """            if len(gt_per_image) == 0:
+                matched_labels.append(torch.full_like(gt_index, self.num_classes))
+                matched_boxes.append(Boxes(Boxes.cat(anchors).tensor.clone()))
+                continue
+            label = gt_per_image.gt_classes[gt_index.clip(min=0)]
+""",
+        1,
+        "FCOS does not train on an image without objects",
+    ),
+    Patch(
+        "mmdet-config",
+        "detectron2/modeling/mmdet_wrapper.py",
+        "    from mmcv.utils import ConfigDict\n",
+        """    try:
+        from mmcv.utils import ConfigDict
+    except ImportError:  # mmcv 2
+        from mmengine.config import ConfigDict
+""",
+        1,
+        _MMDET,
+    ),
+    Patch(
+        "mmdet-build",
+        "detectron2/modeling/mmdet_wrapper.py",
+        "            from mmdet.models import build_detector\n",
+        """            try:
+                from mmdet.models import build_detector
+            except ImportError:  # MMDetection 3
+                from cvtune.kernels.mmdet_in_detectron2 import build_detector
+""",
+        1,
+        _MMDET,
+    ),
+    Patch(
+        "mmdet-forward",
+        "detectron2/modeling/mmdet_wrapper.py",
+        """        if self.training:
+            gt_instances""",
+        """        if not hasattr(self.detector, "forward_train"):  # MMDetection 3
+            from cvtune.kernels.mmdet_in_detectron2 import forward
+
+            return forward(self, images, metas, batched_inputs)
+        if self.training:
+            gt_instances""",
+        1,
+        _MMDET,
     ),
     Patch(
         "anchor-grid",

@@ -20,7 +20,7 @@ __all__ = ["ARCHIVE_SHA256", "REQUIREMENTS", "VERSION", "WHEEL_NAME", "build_whe
 
 ARCHIVE_SHA256 = "5d2e9e51e523ec72f6a31cca04b0a515492e9514b773a3d134cedc0677170b29"
 """Of pb1-detectron2-0.6.tar.gz."""
-VERSION = "0.6+cvtune.2"
+VERSION = "0.6+cvtune.3"
 WHEEL_NAME = f"detectron2-{VERSION}-py3-none-any.whl"
 # setup.py's list without upper bounds, without what is unused (future, pydot: the Caffe2 export) or only formats
 # source (black, pinned to a version that does not install on Python 3.12). torch and OpenCV are the user's choice there

@@ -49,7 +49,7 @@ MMCV_HOMES = {
         "ms_deform_attn_forward",
         "ms_deform_attn_backward",
     ),
-    "cvtune.kernels.mmcv_ext.deform_conv": (
+    "cvtune.kernels.deform_conv": (
         "deform_conv_forward",
         "deform_conv_backward_input",
         "deform_conv_backward_parameters",

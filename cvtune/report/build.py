@@ -1,74 +1,129 @@
-"""Writing report.html and report.md: one run in full, several side by side."""
+"""Writing report.html, report.md and report.json: one run or pair of files in full, several runs side by side."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
 
 import cvtune
-from cvtune.errors import SpecError
+from cvtune.data.image_files import image_folders
+from cvtune.errors import DataError, SpecError
+from cvtune.evaluation.analyse import analyse_pair
+from cvtune.report.analysis import analysis_view
 from cvtune.report.compare import Comparison, make_comparison
 from cvtune.report.curves import comparison_curves, run_curves
-from cvtune.report.facts import KINDS, RunFacts, read_facts
-from cvtune.report.gallery import make_gallery
+from cvtune.report.detections import PictureData, read_picture_data
+from cvtune.report.facts import KINDS, Files, RunFacts, facts_of_files, read_facts
+from cvtune.report.gallery import Gallery, make_gallery
 from cvtune.report.headline import make_headline
 from cvtune.report.markdown import comparison_markdown, run_markdown
+from cvtune.report.mistakes import MISTAKES
+from cvtune.report.record import comparison_record, run_record
 from cvtune.report.tables import (
     class_rows,
     data_rows,
     environment_rows,
     extra_rows,
+    interval_rows,
     override_rows,
     receipt_view,
     score_rows,
     setting_rows,
 )
 from cvtune.report.text import count, is_number, percent, shorten
-from cvtune.runs import RunDir, write_text
+from cvtune.runs import RunDir, write_json, write_text
 
-__all__ = ["write_report"]
+__all__ = ["Written", "script_json", "write_file_report", "write_report"]
+
+SCRIPTS = ("sort.js", "charts.js", "gallery.js")
+REASONS = {
+    "worst": "most mistakes",
+    "mistake": "most of one kind of mistake",
+    "best": "no mistake, most objects",
+    "random": "drawn at random",
+}
 
 
-def write_report(runs: Sequence[RunDir], out: Path | None = None) -> tuple[Path, Path]:
+class Written(NamedTuple):
+    """The files of a report: the page (self-contained: nothing is loaded from elsewhere), and beside it two more."""
+
+    html: Path
+    markdown: Path
+    record: Path
+
+
+def write_report(runs: Sequence[RunDir], out: Path | None = None) -> Written:
     """Write a report of one run, or of several side by side.
 
     Args:
         runs: run directories. Files that they lack are named in the report.
-        out: the folder to write to, or the HTML file to write (the Markdown file lies beside it). Default: the run
-            directory; for several runs, whose own reports stay, the folder that the first one lies in.
+        out: the folder to write to, or the HTML file to write (the others lie beside it). Default: the run directory;
+            for several runs, whose own reports stay, the folder that the first one lies in.
 
     Returns:
-        The paths of report.html (self-contained: nothing is loaded from elsewhere) and of report.md.
+        The paths of report.html, report.md and report.json.
 
     Raises:
         SpecError: no run was given.
         RunError: a file cannot be written.
     """
     if not runs:
-        raise SpecError("report: no run was given; name one or more run directories")
+        raise SpecError("report: no run was given; name one or more run directories, or --gt GT.json --pred PRED.json")
     several = len(runs) > 1
-    page = Path(out) if out is not None else (runs[0].path.parent if several else runs[0].path)
-    if page.suffix.lower() not in {".html", ".htm"}:
-        page = page / "report.html"
+    page = _page(out, runs[0].path.parent if several else runs[0].path)
     all_facts = [read_facts(run) for run in runs]
-    if several:
-        comparison = make_comparison(all_facts)
-        html, markdown = _comparison_html(comparison), comparison_markdown(comparison)
-    else:
-        html, markdown = _run_html(all_facts[0]), run_markdown(all_facts[0])
-    text = page.with_suffix(".md")
-    write_text(page, html)
-    write_text(text, markdown)
-    return page, text
+    if not several:
+        return _write_one(all_facts[0], page)
+    comparison = make_comparison(all_facts)
+    record = comparison_record(comparison)
+    return _write(page, _comparison_html(comparison), comparison_markdown(comparison), record)
 
 
-def _run_html(facts: RunFacts) -> str:
+def write_file_report(files: Files, out: Path | None = None) -> Written:
+    """Score predictions and write a report of them, without a run.
+
+    Args:
+        files: ground truth in COCO's form, predictions as `cvtune eval --pred` takes them, and the images' folder.
+        out: as for `write_report`; default: the folder of the predictions.
+
+    Raises:
+        DataError: a file is wrong, in one line that says where.
+    """
+    image_folders(files.truth, files.images)  # refuses a folder that is none
+    metrics, analysis = analyse_pair(files.truth, files.predictions)
+    command = ["cvtune", "report", "--gt", str(files.truth), "--pred", str(files.predictions)]
+    command += ["--images", str(files.images)] if files.images else []
+    facts = facts_of_files(files, metrics, shlex.join(command), analysis.to_json())
+    return _write_one(facts, _page(out, files.predictions.parent))
+
+
+def _page(out: Path | None, default: Path) -> Path:
+    page = Path(out) if out is not None else default
+    return page if page.suffix.lower() in {".html", ".htm"} else page / "report.html"
+
+
+def _write_one(facts: RunFacts, page: Path) -> Written:
+    gallery = make_gallery(_pictures(facts))
+    return _write(page, _run_html(facts, gallery), run_markdown(facts, gallery), run_record(facts, gallery))
+
+
+def _write(page: Path, html: str, markdown: str, record: Any) -> Written:
+    written = Written(page, page.with_suffix(".md"), page.with_suffix(".json"))
+    write_text(written.html, html)
+    write_text(written.markdown, markdown)
+    write_json(written.record, record)
+    return written
+
+
+def _run_html(facts: RunFacts, gallery: Gallery) -> str:
     headline = make_headline(facts)
     classes, left_out = class_rows(facts)
     splits, data = data_rows(facts)
@@ -82,7 +137,11 @@ def _run_html(facts: RunFacts) -> str:
         classes=classes,
         classes_left_out=left_out,
         curves=run_curves(facts),
-        gallery=make_gallery(facts),
+        gallery=gallery,
+        analysis=analysis_view(facts),
+        intervals=interval_rows(facts),
+        reasons=REASONS,
+        mistakes=MISTAKES,
         settings=setting_rows(facts),
         overrides=override_rows(facts),
         extras=extra_rows(facts),
@@ -98,6 +157,7 @@ def _comparison_html(comparison: Comparison) -> str:
     return _render(
         "compare.html",
         title=comparison.main,
+        comparison=comparison,
         main=comparison.main,
         notes=comparison.notes,
         labels=comparison.labels,
@@ -118,11 +178,17 @@ def _render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": count, "percent": percent, "short": shorten, "sort_value": _sort_value}
+    environment.filters |= {
+        "count": count,
+        "percent": percent,
+        "short": shorten,
+        "sort_value": _sort_value,
+        "script_json": script_json,
+    }
     environment.tests["fraction"] = lambda value: is_number(value) and 0 <= value <= 1
     loader = environment.loader
     assert loader is not None
-    script = loader.get_source(environment, "sort.js")[0]
+    script = "\n".join(loader.get_source(environment, name)[0] for name in SCRIPTS)
     # The page's own policy allows this one script and no request at all.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
@@ -134,6 +200,19 @@ def _render(template: str, **values: Any) -> str:
         kind_names=KINDS,
         **values,
     )
+
+
+def script_json(value: Any) -> Markup:
+    """JSON for a script element of data: no character of it can end the element or begin another."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _pictures(facts: RunFacts) -> PictureData | DataError:
+    try:
+        return read_picture_data(facts)
+    except DataError as error:
+        return error
 
 
 def _sort_value(value: object) -> str:

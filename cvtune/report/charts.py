@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,8 +83,14 @@ def line_chart(
     def py(y: float) -> float:
         return HEIGHT - BOTTOM - (y - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM)
 
+    # What the page's script shows where the pointer is; the frame is in the units of the drawing.
+    frame = {"left": left, "right": WIDTH - RIGHT, "top": TOP, "bottom": HEIGHT - BOTTOM}
+    scale = {"x": x_label, "low": x_low, "high": x_high, "ylow": y_low, "yhigh": y_high}
+    data = json.dumps(frame | scale | {"lines": _values(shown)}, separators=(",", ":"))
     parts = [
-        Markup('<svg viewBox="0 0 {} {}" role="img" aria-labelledby="{}-t {}-d">').format(WIDTH, HEIGHT, key, key),
+        Markup('<svg viewBox="0 0 {} {}" role="img" aria-labelledby="{}-t {}-d" data-chart="{}">').format(
+            WIDTH, HEIGHT, key, key, data
+        ),
         Markup('<title id="{}-t">{}</title><desc id="{}-d">{}</desc>').format(key, title, key, _words(shown, x_label)),
     ]
     for tick in y_ticks:
@@ -187,6 +194,18 @@ def nice_ticks(low: float, high: float, wanted: int, whole: bool = False) -> lis
 def tick_text(value: float) -> str:
     """``1,200``, ``0.25``, ``2e-05``."""
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e7 else f"{value:g}"
+
+
+def _values(shown: Sequence[Series]) -> list[tuple[str, str, list[tuple[float, float]]]]:
+    """(name, CSS classes, points at six significant digits) of each line that is not faint."""
+    names: dict[str, int] = {}
+    lines = []
+    for line in shown:
+        number = names.setdefault(line.name, len(names))
+        if not line.faint:
+            points = [(float(f"{x:.6g}"), float(f"{y:.6g}")) for x, y in line.points]
+            lines.append((shorten(line.name, 60), _style(number), points))
+    return lines
 
 
 def _style(number: int) -> str:

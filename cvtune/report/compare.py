@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cvtune.errors import CvtuneError
+from cvtune.evaluation.comparison import Comparison as Paired
+from cvtune.evaluation.comparison import compare_runs
 from cvtune.report.facts import KINDS, RunFacts
 from cvtune.report.headline import Headline, make_headline
 from cvtune.report.tables import MOST_CLASSES, comparison_rows, different_settings
@@ -14,12 +17,16 @@ from cvtune.report.text import difference, is_number, percent, shorten
 
 __all__ = ["Comparison", "make_comparison"]
 
+SAME = 0.001  # APs of the same predictions differ by less, however they are added up
+
 
 @dataclass(frozen=True)
 class Comparison:
     """What a comparison shows; `labels` are the runs' names, made different where two are equal.
 
     `scores`: (name, (value, difference to the first run) a run). `classes`: the same per class, values as fractions.
+    `paired`: for each run, (kind, name of one of the twelve numbers) -> 95 % interval of its difference to the first;
+    `paired_classes`: class -> that of its AP. Empty where the runs do not share images and classes.
     """
 
     runs: tuple[RunFacts, ...]
@@ -31,6 +38,29 @@ class Comparison:
     classes: Sequence[tuple[str, tuple[tuple[Any, str], ...]]]
     classes_left_out: int
     settings: Sequence[tuple[str, tuple[str, ...]]]
+    paired: Sequence[Mapping[tuple[str, str], tuple[float, float]]] = ()
+    paired_classes: Sequence[Mapping[str, tuple[float, float]]] = ()
+
+    def interval(self, run: int, kind: str, name: str) -> tuple[float, float] | None:
+        """The interval of a difference to the first run, as fractions; None where it is not known."""
+        return self.paired[run].get((kind, name)) if run < len(self.paired) else None
+
+    def sure(self, run: int, row: str) -> str:
+        """The interval of a run's difference in a row of `scores`, such as ``+0.4 to +3.3``, or empty."""
+        word, _, name = row.partition(" ")
+        kind = next((kind for kind, text in KINDS.items() if text == word), "")
+        return _signed(self.interval(run, kind, name))
+
+    def sure_of_class(self, run: int, name: str) -> str:
+        """The same of a class's AP."""
+        return _signed(self.paired_classes[run].get(name) if run < len(self.paired_classes) else None)
+
+
+def _signed(interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return ""
+    low, high = (f"{'−' if round(100 * end, 1) < 0 else '+'}{abs(100 * end):.1f}" for end in interval)
+    return f"{low} to {high}"
 
 
 def make_comparison(runs: Sequence[RunFacts]) -> Comparison:
@@ -38,21 +68,54 @@ def make_comparison(runs: Sequence[RunFacts]) -> Comparison:
     labels = _labels(runs)
     kind = _kind(runs)
     classes = _classes(runs, kind)
+    drawn = [_drawn(runs[0], facts) if i else None for i, facts in enumerate(runs)]
     return Comparison(
         runs=tuple(runs),
         labels=labels,
         headlines=tuple(make_headline(facts) for facts in runs),
-        main=_main(runs, labels, kind),
+        main=_main(runs, labels, kind, drawn),
         notes=_notes(runs, labels),
         scores=comparison_rows(runs),
         classes=classes[:MOST_CLASSES],
         classes_left_out=max(0, len(classes) - MOST_CLASSES),
         settings=different_settings(runs),
+        paired=[_intervals(one) for one in drawn],
+        paired_classes=[
+            {shorten(name, 60): d.interval for name, d in one.per_class.items() if d.interval} if one else {}
+            for one in drawn
+        ],
     )
+
+
+def _drawn(first: RunFacts, other: RunFacts) -> Paired | None:
+    """The two runs on the same draws of the same images; None where they do not compare."""
+    if other.split != first.split or not (first.kinds and other.kinds):
+        return None
+    try:
+        drawn = compare_runs(first.run, other.run, first.split)
+    except (CvtuneError, KeyError, TypeError, ValueError):
+        return None  # the notes say what differs, or which file is missing
+    ap = drawn.figures.get("AP")
+    scored = _ap(first, drawn.kind), _ap(other, drawn.kind)
+    if ap is None or None in scored:
+        return None
+    # Scores of other predictions than those that lie there now: an interval would belong to another figure.
+    stale = any(abs(own - (said or 0.0)) > SAME for own, said in zip((ap.a, ap.b), scored, strict=True))
+    return None if stale else drawn
+
+
+def _intervals(drawn: Paired | None) -> dict[tuple[str, str], tuple[float, float]]:
+    if drawn is None:
+        return {}
+    return {(drawn.kind, name): d.interval for name, d in drawn.figures.items() if d.interval}
 
 
 def _labels(runs: Sequence[RunFacts]) -> tuple[str, ...]:
     names = [shorten(facts.name, 40) for facts in runs]
+    if len(set(names)) < len(names):
+        # A copied run keeps its name; its folder has another.
+        folders = [shorten(facts.run.path.name, 40) for facts in runs]
+        names = folders if len(set(folders)) > len(set(names)) else names
     counts = Counter(names)
     return tuple(f"{name} ({i})" if counts[name] > 1 else name for i, name in enumerate(names, 1))
 
@@ -69,7 +132,10 @@ def _ap(facts: RunFacts, kind: str) -> float | None:
     return float(value) if is_number(value) and value >= 0 else None
 
 
-def _main(runs: Sequence[RunFacts], labels: Sequence[str], kind: str) -> str:
+def _main(runs: Sequence[RunFacts], labels: Sequence[str], kind: str, drawn: Sequence[Paired | None]) -> str:
+    if len(runs) == 2 and (paired := drawn[1]) is not None and "AP" in paired.figures:
+        same = runs[0].run.path.name == runs[1].run.path.name
+        return shorten(paired.sentence, 300) + (" A is the first run, B the second." if same else "")
     scored = [(ap, label) for facts, label in zip(runs, labels, strict=True) if (ap := _ap(facts, kind)) is not None]
     if not scored:
         return f"{len(runs)} runs, none of them scored."

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from cvtune.errors import DataError
-from cvtune.report.facts import RunFacts
+from cvtune.report.facts import Files, RunFacts
 from cvtune.report.matching import Objects
 from cvtune.runs import read_json
 
@@ -70,11 +70,13 @@ class PictureData:
 
 
 def read_picture_data(facts: RunFacts) -> PictureData:
-    """Read the canonical data and the predictions of the run's scored split.
+    """Read ground truth and predictions: a run's canonical data and predictions, or the two files that were given.
 
     Raises:
         DataError: a file is missing or has another form; the message is a sentence for a reader.
     """
+    if facts.files is not None:
+        return _read_files(facts.files)
     if facts.class_map is None:
         raise DataError("The classes are unknown, so predictions cannot be drawn.")
     class_map, path = facts.class_map, facts.run.data(facts.split)
@@ -83,8 +85,8 @@ def read_picture_data(facts: RunFacts) -> PictureData:
     if not path.exists():
         raise DataError(f"There is no data/{path.name}, so there is no ground truth to draw.")
     truth = _decode(path, _File)
-    results = _decode(facts.run.predictions, list[_Result])
     position = {image.id: i for i, image in enumerate(truth.images)}
+    results = _decode(facts.run.predictions, list[_Result])
     source, names = _image_names(facts, position)
     annotations = [a for a in truth.annotations if a.image_id in position and 1 <= a.category_id <= len(class_map)]
     index_of = class_map.index_of_source_id
@@ -116,6 +118,49 @@ def read_picture_data(facts: RunFacts) -> PictureData:
     )
 
 
+def _read_files(files: Files) -> PictureData:
+    """Of two files, read as `cvtune eval --gt --pred` reads them: predictions of other programs too."""
+    from cvtune.data.image_files import ImageFinder, image_folders
+    from cvtune.evaluation.foreign import read_foreign
+    from cvtune.evaluation.ground_truth import read_ground_truth
+
+    truth = read_ground_truth(files.truth)
+    foreign = read_foreign(files.predictions, truth)
+    columns = foreign.columns
+    finder = ImageFinder(image_folders(files.truth, files.images))
+    names = [name or str(image_id) for name, image_id in zip(truth.file_names, truth.image_index, strict=True)]
+    found = [finder.find(name, any_suffix=True) for name in names]
+    # Numbers from 1 on; 0 is what this ground truth has not.
+    image = [(foreign.image_index or truth.image_index).get(i, 0) for i in columns.image_ids]
+    category = [(foreign.category_index or truth.category_index).get(i, 0) for i in columns.category_ids]
+    known = [k for k in range(len(image)) if image[k] and category[k]]
+    boxed = [k for k in known if columns.boxes[k] is not None]
+    return PictureData(
+        paths=tuple(path[0] if path else Path(name) for name, path in zip(names, found, strict=True)),
+        names=tuple(names),
+        sizes_wh=tuple((width, height) for height, width in truth.sizes_hw),
+        class_names=truth.names,
+        truth=Objects(truth.image - 1, truth.category - 1, truth.boxes_xywh, np.ones(len(truth.image)), truth.crowd),
+        found=_objects(
+            [image[k] - 1 for k in boxed],
+            [category[k] - 1 for k in boxed],
+            [columns.boxes[k] for k in boxed],
+            [columns.scores[k] for k in boxed],
+            [False] * len(boxed),
+        ),
+        truth_masks=tuple(_raw(segmentation) for segmentation in truth.segmentations),
+        found_masks=tuple(_raw(columns.segmentations[k]) for k in boxed),
+        unknown=len(image) - len(known),
+        without_box=len(known) - len(boxed),
+    )
+
+
+def _raw(segmentation: Any) -> bytes:
+    if isinstance(segmentation, msgspec.Raw):
+        return bytes(segmentation)
+    return msgspec.json.encode(segmentation) if segmentation else b""
+
+
 def _decode(path: Path, kind: Any) -> Any:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
@@ -125,7 +170,7 @@ def _decode(path: Path, kind: Any) -> Any:
         raise DataError(f"{path.name} has an unexpected form: {error}.") from error
 
 
-def _image_names(facts: RunFacts, position: Mapping[int, int]) -> tuple[dict[int | str, int], dict[int, str]]:
+def _image_names(facts: RunFacts, position: Mapping[int | str, int]) -> tuple[dict[int | str, int], dict[int, str]]:
     """Source image id -> position, and position -> the file name that the source gave. Canonical ids without a map."""
     listed: Any = []
     if facts.run.images.exists():

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cvtune
 from cvtune.classes import ClassMap
 from cvtune.errors import CvtuneError
 from cvtune.report.text import is_number, shorten
 from cvtune.runs import RunDir, read_json, read_jsonl
 
-__all__ = ["KINDS", "NAMES", "RunFacts", "Setting", "read_facts"]
+__all__ = ["KINDS", "NAMES", "Files", "RunFacts", "Setting", "facts_of_files", "read_facts"]
 
 T = TypeVar("T")
 
@@ -44,6 +45,15 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Files:
+    """Ground truth and predictions that no run of ours made; `images`: the folder of the images, where it was said."""
+
+    truth: Path
+    predictions: Path
+    images: Path | None = None
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """A run's files as far as they are there.
 
@@ -51,6 +61,9 @@ class RunFacts:
         problems: one plain sentence for each file that is missing or cannot be read.
         steps: the log's training records, by step. evals: its evaluation records, by step.
         split: the split that predictions and metrics are of.
+        analysis: what `cvtune eval` found out beside the scores (docs/analysis.md); empty where it did not.
+        explanation: the likely causes of a low score; empty where nobody asked.
+        files: what a report is made of where there is no run.
     """
 
     run: RunDir
@@ -71,6 +84,9 @@ class RunFacts:
     error: str
     split: str
     problems: tuple[str, ...]
+    analysis: Mapping[str, Any] = field(default_factory=dict)
+    explanation: Mapping[str, Any] = field(default_factory=dict)
+    files: Files | None = None
 
     def setting(self, key: str) -> Any:
         """The value of a plan key, or None."""
@@ -128,6 +144,7 @@ def read_facts(run: RunDir) -> RunFacts:
     split = metrics.get("split")
     if not isinstance(split, str):
         split = run.scored_split
+    analysis = read(run.path / "analysis.json", dict, "")
     return RunFacts(
         run=run,
         name=shorten(record.get("name") or run.path.name, 100),
@@ -146,7 +163,38 @@ def read_facts(run: RunDir) -> RunFacts:
         metrics=metrics,
         error=str(error.get("message") or record.get("error") or ""),
         split=split,
+        # What was found out about another split says nothing here.
+        analysis=analysis if analysis.get("split") == split else {},
+        explanation=read(run.path / "explanation.json", dict, ""),
         problems=tuple(problems),
+    )
+
+
+def facts_of_files(
+    files: Files, metrics: Mapping[str, Any], command: str, analysis: Mapping[str, Any] | None = None
+) -> RunFacts:
+    """What a report says of two files: their scores, and the command that makes it again."""
+    return RunFacts(
+        run=RunDir(files.predictions.parent),
+        name=shorten(files.predictions.name, 100),
+        record={"command": command, "versions": {"cvtune": cvtune.__version__}},
+        settings=(),
+        data={},
+        recipe={},
+        host={},
+        class_map=None,
+        overrides=(),
+        extras={},
+        receipt={},
+        steps=(),
+        evals=(),
+        lr_trial=(),
+        metrics=metrics,
+        error="",
+        split="",
+        problems=(),
+        analysis=analysis or {},
+        files=files,
     )
 
 

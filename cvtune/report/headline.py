@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
+from cvtune.report.analysis import interval_of, interval_text
 from cvtune.report.facts import KINDS, RunFacts
 from cvtune.report.text import count, duration, is_number, percent, plural, shorten
 
@@ -55,15 +57,16 @@ def _scores(facts: RunFacts) -> str:
         if not is_number(scores.get("AP")) or scores["AP"] < 0:
             parts.append(f"{KINDS[kind]} AP cannot be given: the ground truth has no objects")
         else:
-            parts.append(f"{KINDS[kind]} AP {percent(scores['AP'])} (AP50 {percent(scores.get('AP50'))})")
+            sure = interval_text(interval_of(facts, kind, "AP"))
+            sure = f"95 % interval {sure}; " if sure else ""
+            parts.append(f"{KINDS[kind]} AP {percent(scores['AP'])} ({sure}AP50 {percent(scores.get('AP50'))})")
     said = parts[0] + "".join(f", {part[0].lower()}{part[1:]}" for part in parts[1:])
     images = metrics.get("images")
     return f"{said} on {_images(images, facts.split)}" if is_number(images) else said
 
 
 def _images(images: float, split: str) -> str:
-    name = SPLITS.get(split, split)
-    return plural(int(images), f"{name} image")
+    return plural(int(images), f"{SPLITS.get(split, split)} image".lstrip())
 
 
 def _best(facts: RunFacts) -> str:
@@ -119,7 +122,9 @@ def _facts(facts: RunFacts) -> tuple[str, ...]:
         parts.append(name)
     weights = facts.setting("model.weights")
     if weights:
-        parts.append(f"from {shorten(weights, 60)} weights" if weights != "none" else "from random weights")
+        # Of a file its name: the folder says nothing to whoever gets the report.
+        name = shorten(PurePath(str(weights)).name if "/" in str(weights) else weights, 60)
+        parts.append(f"from {name} weights" if weights != "none" else "from random weights")
     if facts.class_map:
         parts.append(plural(len(facts.class_map), "class", "classes"))
     images = facts.data.get("train", {}).get("images")

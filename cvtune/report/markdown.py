@@ -5,10 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from cvtune.report.analysis import analysis_view
 from cvtune.report.compare import Comparison
 from cvtune.report.facts import KINDS, RunFacts
+from cvtune.report.gallery import Gallery
 from cvtune.report.headline import make_headline
-from cvtune.report.tables import class_rows, data_rows, override_rows, receipt_view, score_rows, setting_rows
+from cvtune.report.mistakes import MISTAKES
+from cvtune.report.tables import (
+    class_rows,
+    data_rows,
+    interval_rows,
+    override_rows,
+    receipt_view,
+    score_rows,
+    setting_rows,
+)
 from cvtune.report.text import clean, count, percent, shorten
 
 __all__ = ["code", "comparison_markdown", "plain", "run_markdown"]
@@ -31,7 +42,7 @@ def code(text: object) -> str:
     return f"`{inner}`" if inner else ""
 
 
-def run_markdown(facts: RunFacts) -> str:
+def run_markdown(facts: RunFacts, gallery: Gallery | None = None) -> str:
     """One run: the sentence that matters, the scores, the classes, what was asked for, what was dropped."""
     headline = make_headline(facts)
     lines = [f"## {plain(facts.name)}", "", f"**{plain(headline.main)}**", ""]
@@ -40,9 +51,23 @@ def run_markdown(facts: RunFacts) -> str:
     for note in headline.notes:
         lines += [f"> {plain(note)}", ""]
     if facts.kinds:
-        rows = [[name, *values, plain(meaning)] for name, meaning, values in score_rows(facts)]
+        sure = interval_rows(facts)
+        rows = [
+            [
+                name,
+                *(
+                    f"{value} ({said})" if (said := sure.get(kind, {}).get(name)) else value
+                    for kind, value in zip(facts.kinds, values, strict=True)
+                ),
+                plain(meaning),
+            ]
+            for name, meaning, values in score_rows(facts)
+        ]
         lines += ["### Scores (× 100)", "", *_table(["", *(KINDS[k] for k in facts.kinds), ""], rows, len(facts.kinds))]
+        if sure:
+            lines += ["In brackets: the 95 % interval, by bootstrap over images.", ""]
         lines += _classes(facts)
+    lines += _why(facts, gallery)
     settings = [row for row in setting_rows(facts) if row[2].startswith("spec")]
     if settings:
         rows = [[code(key), code(shorten(value, 80))] for key, value, _ in settings]
@@ -81,11 +106,23 @@ def comparison_markdown(comparison: Comparison) -> str:
         lines += [f"> {plain(note)}", ""]
     heads = ["", *map(code, comparison.labels)]
     if comparison.scores:
-        rows = [[plain(name), *(_with_difference(*cell) for cell in cells)] for name, cells in comparison.scores]
+        rows = [
+            [
+                plain(name),
+                *(_with_difference(*cell, comparison.sure(i, name)) for i, cell in enumerate(cells)),
+            ]
+            for name, cells in comparison.scores
+        ]
         lines += ["### Scores (× 100, differences to the first)", "", *_table(heads, rows, len(comparison.runs))]
     if comparison.classes:
         rows = [
-            [code(name), *(_with_difference(percent(value), change) for value, change in cells)]
+            [
+                code(name),
+                *(
+                    _with_difference(percent(value), change, comparison.sure_of_class(i, name))
+                    for i, (value, change) in enumerate(cells)
+                ),
+            ]
             for name, cells in comparison.classes
         ]
         lines += ["### AP per class", "", *_table(heads, rows, len(comparison.runs))]
@@ -97,6 +134,22 @@ def comparison_markdown(comparison: Comparison) -> str:
         lines.append(f"- {code(label)}: {plain(headline.main)}")
         lines += [f"  - {plain(problem)}" for problem in facts.problems]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _why(facts: RunFacts, gallery: Gallery | None) -> list[str]:
+    """What goes wrong, and why, as far as it is known."""
+    analysis = analysis_view(facts)
+    lines = []
+    if analysis.verdict:
+        lines += [plain(analysis.verdict), ""]
+    for cause in analysis.causes:
+        lines.append(f"- {plain(cause.certainty)} {plain(cause.seen)}: {plain(cause.fix)} {code(cause.line)}".rstrip())
+    if analysis.causes:
+        lines.append("")
+    if gallery and gallery.tally and gallery.sentence:
+        said = ", ".join(f"{n:,} {MISTAKES[kind][0]}" for kind, n in gallery.tally.mistakes.items() if n)
+        lines += [plain(gallery.sentence) + (f" False: {said}." if said else ""), ""]
+    return ["### What goes wrong", "", *lines] if lines else []
 
 
 def _classes(facts: RunFacts) -> list[str]:
@@ -115,8 +168,10 @@ def _classes(facts: RunFacts) -> list[str]:
     return [*lines, f"{hidden} more classes are in metrics.json.", ""] if hidden else lines
 
 
-def _with_difference(value: str, change: str) -> str:
-    return f"{value} ({change})" if change else value
+def _with_difference(value: str, change: str, sure: str = "") -> str:
+    if not change:
+        return value
+    return f"{value} ({change}; {sure})" if sure else f"{value} ({change})"
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 0, note: bool = True) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Matches", "Objects", "match", "pick_threshold"]
+__all__ = ["Matches", "Objects", "by_image", "intersections", "match"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -59,8 +59,8 @@ def match(truth: Objects, found: Objects, images: int, iou: float = 0.5) -> Matc
     order = np.argsort(-found.score, kind="stable")
     rank = np.empty(len(found), np.int64)
     rank[order] = np.arange(len(found))
-    truth_rows, truth_starts = _by_image(truth.image, images)
-    found_rows, found_starts = _by_image(found.image, images)
+    truth_rows, truth_starts = by_image(truth.image, images)
+    found_rows, found_starts = by_image(found.image, images)
     detections, objects, overlaps = [], [], []
     ignored = np.zeros(len(found), bool)
     for i in range(images):
@@ -68,7 +68,7 @@ def match(truth: Objects, found: Objects, images: int, iou: float = 0.5) -> Matc
         f = found_rows[found_starts[i] : found_starts[i + 1]]
         if not len(t) or not len(f):
             continue
-        shared, own, other = _intersections(found.boxes_xywh[f], truth.boxes_xywh[t])
+        shared, own, other = intersections(found.boxes_xywh[f], truth.boxes_xywh[t])
         same = found.category[f][:, None] == truth.category[t][None, :]
         crowd = truth.crowd[t]
         ignored[f] = (same & crowd & (shared >= iou * np.maximum(own, 1e-12))).any(1)
@@ -88,28 +88,13 @@ def match(truth: Objects, found: Objects, images: int, iou: float = 0.5) -> Matc
     return Matches(truth_of, ignored & (truth_of < 0))
 
 
-def pick_threshold(truth: Objects, found: Objects, matches: Matches) -> tuple[float, float] | None:
-    """The score at and above which F1 over all classes is best, and that F1; None where nothing was found."""
-    counted = ~matches.ignored
-    score, right = found.score[counted], (matches.truth_of >= 0)[counted]
-    if not right.any():
-        return None
-    order = np.argsort(-score, kind="stable")
-    score, hits = score[order], np.cumsum(right[order])
-    # F1 = 2 TP / (TP + FP + objects); a threshold takes in all detections of one score.
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + int((~truth.crowd).sum()))
-    last_of_score = np.append(score[1:] != score[:-1], True)
-    best = int(np.argmax(np.where(last_of_score, f1, -1.0)))
-    return float(score[best]), float(f1[best])
-
-
-def _by_image(image: Ints, images: int) -> tuple[Ints, Ints]:
+def by_image(image: Ints, images: int) -> tuple[Ints, Ints]:
     """Rows sorted by image, and where each image's rows begin: int64 [n] and [images + 1]."""
     rows = np.argsort(image, kind="stable")
     return rows, np.searchsorted(image[rows], np.arange(images + 1))
 
 
-def _intersections(a_xywh: Floats, b_xywh: Floats) -> tuple[Floats, Floats, Floats]:
+def intersections(a_xywh: Floats, b_xywh: Floats) -> tuple[Floats, Floats, Floats]:
     """float64 [a, b] areas of intersection, and the areas [a, 1] and [1, b] of the boxes, in square pixels."""
     a, b = a_xywh[:, None, :], b_xywh[None, :, :]
     low = np.maximum(a[..., :2], b[..., :2])

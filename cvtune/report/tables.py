@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cvtune.report.analysis import interval_of, interval_text
 from cvtune.report.facts import KINDS, NAMES, RunFacts
 from cvtune.report.text import count, difference, duration, is_number, percent, plural, shorten, value_text
 
@@ -19,6 +20,7 @@ __all__ = [
     "different_settings",
     "environment_rows",
     "extra_rows",
+    "interval_rows",
     "override_rows",
     "receipt_view",
     "score_rows",
@@ -58,6 +60,15 @@ def score_rows(facts: RunFacts) -> list[tuple[str, str, tuple[str, ...]]]:
         (name, meaning, tuple(percent(facts.metrics[kind].get(name)) for kind in facts.kinds))
         for name, meaning in NAMES.items()
     ]
+
+
+def interval_rows(facts: RunFacts) -> dict[str, dict[str, str]]:
+    """Kind -> name of one of the twelve numbers -> its 95 % interval, of those that have one."""
+    table = {
+        kind: {name: text for name in NAMES if (text := interval_text(interval_of(facts, kind, name)))}
+        for kind in facts.kinds
+    }
+    return {kind: row for kind, row in table.items() if row}
 
 
 def class_rows(facts: RunFacts) -> tuple[list[ClassRow], int]:

@@ -131,6 +131,16 @@ CASES = [
         },
         slow=True,
     ),
+    Case(
+        "detectron2",
+        "fcos",
+        {
+            "native": {"model": {"head": {"conv_dims": [256, 256]}}},
+            "train__optimizer": {"name": "sgd", "lr": 0.01},
+            "train__iterations": 300,
+        },
+        slow=True,
+    ),
     Case("torchvision", "retinanet", {"train__optimizer": {"name": "adamw", "lr": 0.001}, "train__iterations": 240}),
     Case(
         "torchvision",

@@ -148,6 +148,32 @@ def test_an_id_and_its_text_are_two_ids(write: Write) -> None:
         load_coco(write(coco({"category_id": "3", "bbox": [0, 0, 1, 1]})))
 
 
+def test_with_a_receipt_what_is_clearly_meant_is_read(write: Write) -> None:
+    content = coco({"category_id": "3", "image_id": "7", "bbox": ["1", "2", "3", "4.5"]})
+    content["categories"].append({"id": "9", "name": 12})
+    content["images"].append({"id": 8, "file_name": "other.png", "width": "20", "height": "10"})
+    receipt = Receipt()
+    dataset = load_coco(write(content), receipt=receipt)
+    (annotation,) = dataset.annotations
+    assert (annotation.category_id, annotation.image_id, annotation.bbox_xywh) == (3, 7, (1, 2, 3, 4.5))
+    assert dataset.categories[-1].name == "12"
+    assert (dataset.images[-1].width, dataset.images[-1].height) == (20, 10)
+    assert [event.code for event in receipt.events] == ["value-repaired"] * 4
+
+
+@pytest.mark.parametrize("size", [{}, {"width": 0, "height": 0}, {"width": None, "height": None}])
+def test_an_image_without_size_and_file_is_dropped_with_its_annotations(write: Write, size: dict[str, Any]) -> None:
+    content = coco({"bbox": [0, 0, 1, 1]}, {"bbox": [0, 0, 1, 1], "image_id": 8})
+    content["images"].append({"id": 8, "file_name": "none.png", **size})
+    receipt = Receipt()
+    dataset = load_coco(write(content), receipt=receipt)
+    assert ([image.id for image in dataset.images], len(dataset.annotations)) == ([7], 1)
+    assert [(event.code, event.images, event.annotations) for event in receipt.events] == [
+        ("image-size-missing", 1, 0),
+        ("image-size-missing", 0, 1),
+    ]
+
+
 def test_polygons_of_many_parts(write: Write) -> None:
     parts = [TRIANGLE, [0, 0, 2, 0, 2, 2, 0, 2], [5.5, 1.25, 6, 1, 6, 2]]
     both = coco({"segmentation": parts, "bbox": [0, 0, 9, 7]}, {"segmentation": parts[::-1], "bbox": [0, 0, 9, 7]})
@@ -297,7 +323,7 @@ def test_points_as_pairs_are_polygons(write: Write) -> None:
         ({"bbox": [1, 2, 3, 4, 5]}, "box-not-numeric", "must be"),
         ({"bbox": {"x": 1}}, "box-not-numeric", "'x'"),
         ({"bbox": "1,2,3,4"}, "box-not-numeric", "1,2,3,4"),
-        ({"bbox": ["1", "2", "3", "4"]}, "box-not-numeric", "'1'"),
+        ({"bbox": ["1", "2", "three", "4"]}, "box-not-numeric", "'1'"),
         ({"bbox": [1, 2, None, 4]}, "box-not-numeric", "None"),
         ({"bbox": [1, 2, True, 4]}, "box-not-numeric", "True"),
         ({"bbox": [1, 2, math.nan, 4]}, "box-not-numeric", "nan"),
@@ -310,7 +336,7 @@ def test_points_as_pairs_are_polygons(write: Write) -> None:
         ({"segmentation": [[50, 50, 60, 50, 60, 60]]}, "mask-empty", "covers nothing"),
         ({"segmentation": {"size": [8, 10], "counts": [80]}}, "mask-empty", "covers nothing"),
         ({"bbox": [0, 0, 1, 1], "image_id": 8}, "image-not-listed", "its image id 8 is not among the 1 images"),
-        ({"bbox": [0, 0, 1, 1], "image_id": "7"}, "image-not-listed", "its image id '7'"),
+        ({"bbox": [0, 0, 1, 1], "image_id": "8"}, "image-not-listed", "its image id '8'"),
         ({"bbox": [0, 0, 1, 1], "segmentation": RLE | {"size": [10, 8]}}, "mask-invalid",
          r"size \[10, 8\] is not its image's \[height, width\] = \[8, 10\]"),
         ({"bbox": [0, 0, 1, 1], "segmentation": RUNS | {"counts": [26, 3]}}, "mask-invalid", "add up to 29"),
@@ -375,7 +401,7 @@ def changed(of: str, **values: Any) -> dict[str, Any]:
         (changed("images", file_name=5), "'file_name' must be a non-empty string, got 5"),
         (without("id", "categories"), r"categories\[0\]: the key 'id' is missing"),
         (without("name", "categories"), r"categories\[0\]: the key 'name' is missing"),
-        (changed("categories", name=5), r"categories\[0\]: 'name' must be a string, got 5"),
+        (changed("categories", name=[5]), r"categories\[0\]: 'name' must be a string, got .5."),
         (changed("categories", id=9), "category id 9 is given twice, to 'cat' and 'dog'"),
         (changed("categories", id=9.0), "category id 9 is given twice, to 'cat' and 'dog'"),
         (coco(images=[{"id": i, "file_name": f"{n}.jpg", "width": 5, "height": 4} for n, i in enumerate("aba")]),

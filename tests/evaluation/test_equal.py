@@ -195,7 +195,7 @@ def _mask(draw: st.DrawFn, box: list[float], height: int, width: int) -> Any:
     return {"size": [height, width], "counts": [0, *runs] if flat[0] else runs}
 
 
-FUZZ = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @FUZZ
@@ -208,3 +208,82 @@ def test_random_boxes(reference: Reference, case: Any) -> None:
 @given(case=cases(masks=True))
 def test_random_masks(reference: Reference, case: Any) -> None:
     assert_equal(*case, ("segm",), reference)
+
+
+@settings(FUZZ, max_examples=60)
+@given(case=cases(masks=False), seed=st.integers(0, 999), shards=st.integers(1, 5))
+def test_shards_merged_in_any_order(case: Any, seed: int, shards: int) -> None:
+    """Each process predicts whole images; which images, and whose come first in the file, changes no bit."""
+    truth, results = case
+    rng = np.random.default_rng(seed)
+    rank = {image["id"]: int(rng.integers(shards)) for image in truth["images"]}
+    parts = [[result for result in results if rank[result["image_id"]] == part] for part in range(shards)]
+    merged = [result for part in rng.permutation(shards).tolist() for result in parts[part]]
+    assert evaluate(truth, merged, iou_types=["bbox"])["bbox"] == evaluate(truth, results, iou_types=["bbox"])["bbox"]
+
+
+@settings(FUZZ, max_examples=60)
+@given(case=cases(masks=True), seed=st.integers(0, 999))
+def test_any_order_where_no_scores_are_equal(case: Any, seed: int) -> None:
+    truth, results = case
+    rng = np.random.default_rng(seed)
+    for result, score in zip(results, rng.permutation(len(results)).tolist(), strict=True):
+        result["score"] = score / max(1, len(results))
+    mixed = [results[i] for i in rng.permutation(len(results)).tolist()]
+    assert evaluate(truth, mixed, iou_types=["segm"])["segm"] == evaluate(truth, results, iou_types=["segm"])["segm"]
+
+
+SETS = ["bccd", "nuclei", "fruit_nuts"]
+PARTS = ["coco1.0", "cvat1.1", "labelme", "labelme3.0", "via", "voc1.1", "yolo1.1", "grapes", "CreateML", "labelImg"]
+
+
+def converted(source: Path, folder: Path) -> dict[str, Any]:
+    """All parts of a data set in one COCO file."""
+    from cvtune.data.convert import convert
+
+    convert(source, folder)
+    truth: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
+    for path in sorted(folder.rglob("*.json")):
+        part = json.loads(path.read_text())
+        if not isinstance(part.get("images"), list):  # the receipt
+            continue
+        first = len(truth["images"])
+        ids = {image["id"]: first + k for k, image in enumerate(part["images"], 1)}
+        truth["categories"] = max(truth["categories"], part["categories"], key=len)
+        truth["images"] += [{**image, "id": ids[image["id"]]} for image in part["images"]]
+        truth["annotations"] += [
+            {**a, "id": len(truth["annotations"]) + k, "image_id": ids[a["image_id"]]}
+            for k, a in enumerate(part["annotations"], 1)
+        ]
+    assert truth["annotations"]
+    return truth
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", [*SETS, *(f"one_set_nine_formats/{part}" for part in PARTS)])
+def test_every_data_set(real_data: Path, reference: Reference, name: str, tmp_path: Path) -> None:
+    """Predictions are objects of the same image, some in the place of others, boxes moved by a little."""
+    truth = converted(real_data / name, tmp_path / "coco")
+    kept = {image["id"] for image in truth["images"][:60]}
+    truth["images"] = [image for image in truth["images"] if image["id"] in kept]
+    truth["annotations"] = [a for a in truth["annotations"] if a["image_id"] in kept]
+    rng = np.random.default_rng(1)
+    by_image: dict[int, list[dict[str, Any]]] = {}
+    for annotation in truth["annotations"]:
+        by_image.setdefault(annotation["image_id"], []).append(annotation)
+    with_masks = all(a.get("segmentation") for a in truth["annotations"])
+    results = []
+    for annotation in truth["annotations"]:
+        others = by_image[annotation["image_id"]]
+        for donor in (annotation, others[int(rng.integers(len(others)))])[: int(rng.integers(0, 3))]:
+            result = {
+                "image_id": annotation["image_id"],
+                "category_id": donor["category_id"],
+                "bbox": [float(v) + float(rng.normal(0, 2)) * (k < 2) for k, v in enumerate(donor["bbox"])],
+                "score": round(float(rng.random()), 2),
+            }
+            if with_masks:
+                result["segmentation"] = donor["segmentation"]
+            results.append(result)
+    assert results
+    assert_equal(truth, results, ("bbox", "segm") if with_masks else ("bbox",), reference)

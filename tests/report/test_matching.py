@@ -1,4 +1,4 @@
-"""Matching against a plain loop in the words of pycocotools, and the threshold against trying all of them."""
+"""Matching against a plain loop in the words of pycocotools."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from cvtune.report.matching import Matches, Objects, match, pick_threshold
+from cvtune.report.counts import count_all
+from cvtune.report.matching import Matches, Objects, match
+from cvtune.report.mistakes import find_mistakes
 
 
 def boxes(rng: np.random.Generator, n: int, images: int, classes: int, crowds: float = 0.0) -> Objects:
@@ -57,32 +59,11 @@ def test_equals_a_plain_loop(seed: int) -> None:
     np.testing.assert_array_equal(got.ignored, expected.ignored)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_threshold_is_the_best_of_all(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    truth, found = boxes(rng, 60, 4, 2, crowds=0.1), boxes(rng, 120, 4, 2)
-    matches = match(truth, found, 4, 0.3)
-    chosen = pick_threshold(truth, found, matches)
-    assert chosen is not None
-    objects = int((~truth.crowd).sum())
-
-    def f1(threshold: float) -> float:
-        above = found.score >= threshold
-        right = int((above & (matches.truth_of >= 0)).sum())
-        false = int((above & (matches.truth_of < 0) & ~matches.ignored).sum())
-        return 2 * right / (right + false + objects)
-
-    assert chosen[1] == pytest.approx(max(f1(t) for t in np.unique(found.score)))
-    assert chosen[1] == pytest.approx(f1(chosen[0]))
-
-
-def test_nothing_found_has_no_threshold() -> None:
+def test_nothing_is_found_among_nothing() -> None:
     rng = np.random.default_rng(0)
     truth, none = boxes(rng, 5, 2, 1), boxes(rng, 0, 2, 1)
-    matches = match(truth, none, 2)
-    assert len(matches.truth_of) == 0
-    assert pick_threshold(truth, none, matches) is None
-    assert pick_threshold(none, truth, match(none, truth, 2)) is None
+    assert len(match(truth, none, 2).truth_of) == 0
+    assert (match(none, truth, 2).truth_of == -1).all()
 
 
 def test_five_thousand_images_are_quick() -> None:
@@ -90,6 +71,7 @@ def test_five_thousand_images_are_quick() -> None:
     truth, found = boxes(rng, 50_000, 5000, 5), boxes(rng, 250_000, 5000, 5)
     started = time.process_time()
     matches = match(truth, found, 5000)
-    assert pick_threshold(truth, found, matches) is not None
+    codes = find_mistakes(truth, found, matches, 5000)
+    assert count_all(truth, found, codes, 5).best_step() is not None
     # About half a second; a loop over pairs takes minutes.
     assert time.process_time() - started < 15

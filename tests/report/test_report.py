@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cvtune.errors import SpecError
+from cvtune.evaluation import evaluate_run
 from cvtune.report import write_report
 from cvtune.runs import RunDir, read_json, write_json
 
@@ -81,8 +82,11 @@ def read_page(path: Path) -> Page:
     for anchor in (attrs["href"] for tag, attrs in page.tags if tag == "a"):
         assert (anchor or "").removeprefix("#") in page.ids
     for tag, attrs in page.tags:
-        if tag == "img":
-            assert attrs["alt"]
+        if attrs.get("role") == "img":
+            assert attrs.get("aria-label") or attrs.get("aria-labelledby")
+        # Every control has a label.
+        if tag in {"input", "select"}:
+            assert attrs.get("id") in {a.get("for") for t, a in page.tags if t == "label"} | {"names", "masks"}
         if attrs.get("aria-labelledby"):
             assert set((attrs["aria-labelledby"] or "").split()) <= set(page.ids)
     return page
@@ -91,7 +95,7 @@ def read_page(path: Path) -> Page:
 @pytest.mark.parametrize("masks", [False, True])
 def test_a_whole_run(make_run: Any, masks: bool) -> None:
     run = make_run(masks=masks)
-    html, markdown = write_report([run])
+    html, markdown, _ = write_report([run])
     assert (html, markdown) == (run.path / "report.html", run.path / "report.md")
     assert markdown.read_text(encoding="utf-8").startswith("## discs")
     page = read_page(html)
@@ -120,11 +124,12 @@ def test_a_whole_run(make_run: Any, masks: bool) -> None:
         "cvtune train configs/discs.yaml -s train.epochs=4",
     ):
         assert words in page.words, words
-    assert len([tag for tag, _ in page.tags if tag == "img"]) == 12
-    assert len([tag for tag, attrs in page.tags if attrs.get("role") == "img"]) == 4
+    # Each image is in the page once, and shown twice.
+    assert [tag for tag, _ in page.tags].count("image") == [tag for tag, _ in page.tags].count("use") == 6
+    assert len([tag for tag, attrs in page.tags if attrs.get("role") == "img"]) == 4 + 12
     # The overrides that were asked for come before those that follow.
     assert page.words.index("optimizer.lr 0.02 0.01") < page.words.index("dataset.train")
-    bars = [attrs for tag, attrs in page.tags if tag == "rect" and attrs["class"] == "value"]
+    bars = [attrs for tag, attrs in page.tags if tag == "rect" and attrs.get("class") == "value"]
     assert [bar["width"] for bar in bars[:2]] == ["49.8", "39.8" if not masks else "49.8"]
     assert "Missing from this report" not in page.words
 
@@ -202,9 +207,9 @@ def test_hostile_names_stay_text(make_run: Any) -> None:
     write_json(run.receipt, receipt)
     log = run.log.read_text().replace("loss_classifier", '</svg><script src=\\"http://evil.example\\">')
     run.log.write_text(log)
-    html, markdown = write_report([run])
+    html, markdown, _ = write_report([run])
     page = read_page(html)
-    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert [attrs.get("type") for tag, attrs in page.tags if tag == "script"] == ["application/json", None]
     assert "<script>alert(1)</script>" in page.words
     assert "{{ 7*7 }}" in page.words
     text = html.read_text(encoding="utf-8")
@@ -242,7 +247,7 @@ def test_a_thousand_classes_and_a_long_log_stay_small(make_run: Any) -> None:
 def test_out_may_be_a_folder_or_a_file(make_run: Any, tmp_path: Path) -> None:
     run = make_run()
     assert write_report([run], tmp_path / "there")[0] == tmp_path / "there" / "report.html"
-    html, markdown = write_report([run], tmp_path / "a" / "mine.html")
+    html, markdown, _ = write_report([run], tmp_path / "a" / "mine.html")
     assert (html.name, markdown.name) == ("mine.html", "mine.md")
     assert html.exists()
     assert markdown.exists()
@@ -257,7 +262,7 @@ def test_no_run_is_an_error() -> None:
 def test_several_runs_side_by_side(make_run: Any, tmp_path: Path) -> None:
     runs = [make_run("first", ap=0.498), make_run("second", ap=0.531, lr=0.02), make_run("unscored")]
     runs[2].metrics.unlink()
-    html, markdown = write_report(runs)
+    html, markdown, _ = write_report(runs)
     assert html == tmp_path / "runs" / "report.html"
     page = read_page(html)
     assert "second is ahead with box AP 53.1, 3.3 above the next." in page.words
@@ -270,6 +275,25 @@ def test_several_runs_side_by_side(make_run: Any, tmp_path: Path) -> None:
     text = markdown.read_text(encoding="utf-8")
     assert "| Box AP | 49.8 | 53.1 (+3.3) | – |" in text
     assert "| `train.optimizer.lr` | `0.01` | `0.02` | `0.01` |" in text
+
+
+def test_two_runs_are_compared_on_the_same_draws(make_run: Any) -> None:
+    runs = [make_run("first", images=30), make_run("second", images=30)]
+    # The second run finds a third of what the first does.
+    write_json(runs[1].predictions, read_json(runs[1].predictions)[::3])
+    for run in runs:
+        evaluate_run(run)
+    html, markdown, record = write_report(runs)
+    page = read_page(html)
+    assert re.search(r"first is better by [0-9.]+ AP, interval [0-9.]+ to [0-9.]+\.", page.words)
+    assert re.search(r"Box AP [0-9.]+ [0-9.]+ −[0-9.]+ −[0-9.]+ to −[0-9.]+ Box AP50", page.words)
+    assert re.search(r"red disc [0-9.]+ [0-9.]+ −[0-9.]+ −[0-9.]+ to [−+][0-9.]+ ", page.words)
+    assert "95 % interval on the same draws of the same images" in page.words
+    assert re.search(r"\| Box AP \| [0-9.]+ \| [0-9.]+ \(−[0-9.]+; −[0-9.]+ to −[0-9.]+\) \|", markdown.read_text())
+    figure = read_json(record)["comparison"]["figures"][0]
+    low, high = figure["intervals"][1]
+    assert low < figure["differences"][1] < high < 0
+    assert figure["intervals"][0] is None
 
 
 def test_runs_that_do_not_compare_are_told_apart(make_run: Any, tmp_path: Path) -> None:
@@ -294,5 +318,5 @@ def test_real_images(make_run: Any, real_data: Path) -> None:
         image |= {"file_name": str(photo), "width": 640, "height": 480}
     write_json(run.data("val"), truth)
     page = read_page(write_report([run])[0])
-    assert len([tag for tag, _ in page.tags if tag == "img"]) == 16
+    assert [tag for tag, _ in page.tags].count("image") >= 10
     assert "cannot be shown" not in page.words

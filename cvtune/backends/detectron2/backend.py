@@ -60,7 +60,7 @@ def recipe(spec: Spec) -> Recipe:
 
 
 def register(run: RunDir) -> None:
-    """Let Detectron2's own tools find the run's data by the names in config.yaml."""
+    """Let Detectron2's own tools find the run's data by the names in the native file."""
     install_kernels()
     from cvtune.backends.detectron2.register import register as put
 
@@ -68,7 +68,7 @@ def register(run: RunDir) -> None:
 
 
 def translate(plan: Plan) -> NativeConfig:
-    """config.yaml and its differences from the official config."""
+    """The native file and its differences from the official config."""
     return _translate(plan)
 
 
@@ -89,7 +89,7 @@ def find_lr(run: RunDir) -> list[tuple[float, float]]:
 
 
 def train(run: RunDir, resume: bool) -> None:
-    """Train from config.yaml."""
+    """Train from the native file."""
     install_kernels()
     from cvtune.backends.detectron2.train import train as run_training
 

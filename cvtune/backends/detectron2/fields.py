@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cvtune.backends.base import FieldSupport
 
 __all__ = ["FIELDS"]
@@ -18,7 +20,7 @@ def _extra(mechanism: str) -> FieldSupport:
 _DATA = "read before the native file is written: the run's canonical data"
 _SAVES = "cvtune's worker writes last.pth"
 
-FIELDS: dict[str, FieldSupport] = {
+_YAML: dict[str, FieldSupport] = {
     "name": _native("the run directory"),
     "backend": _native("which backend reads the spec"),
     "model.family": _native("a table of families -> official configs"),
@@ -26,7 +28,7 @@ FIELDS: dict[str, FieldSupport] = {
         "the family's official config with it, else MODEL.RESNETS.*; mobilenet_v2_fpn: a backbone of cvtune's, "
         "registered by importing cvtune.backends.detectron2.mobilenet"
     ),
-    "model.zoo": _native("any official YAML config for detection or instance segmentation, by name"),
+    "model.zoo": _native("any official config for detection or instance segmentation, YAML or LazyConfig, by name"),
     "model.weights": _native(
         "MODEL.WEIGHTS; coco, zoo:<config>: the published checkpoint; imagenet: the config's own; INPUT.FORMAT, "
         "PIXEL_MEAN, PIXEL_STD and STRIDE_IN_1X1 follow; loaded and reported by cvtune's worker"
@@ -93,6 +95,45 @@ FIELDS: dict[str, FieldSupport] = {
     "run.device": _native("MODEL.DEVICE"),
     "run.devices": _native("torchrun; more than one is DistributedDataParallel, over Gloo on a CPU"),
     "run.nodes": _native("torchrun"),
-    "native": _native("merged last into config.yaml; a key that Detectron2 does not have is an error"),
+    "native": _native("merged last into the native file; a key that Detectron2 does not have is an error"),
+}
+
+# The same where the official config is a LazyConfig (FCOS, RegNets, new baselines): its keys, where they are others.
+LAZY_KEYS: Mapping[str, str] = {
+    "model.weights": "train.init_checkpoint",
+    "model.frozen_stages": "model.backbone.bottom_up.freeze_at",
+    "model.norm": "`norm` of the backbone's parts; on request of the heads' too",
+    "data.train": "dataloader.train.dataset.names",
+    "data.val": "dataloader.test.dataset.names",
+    "data.classes": "every num_classes below model that is a number",
+    "data.image_size.short": "ResizeShortestEdge of dataloader.train.mapper; large-scale jitter takes one side alone",
+    "data.image_size.long": "ResizeShortestEdge; with jitter, the sides of the square that is cut out",
+    "data.image_size.test_short": "ResizeShortestEdge of dataloader.test.mapper",
+    "data.image_size.square": "of large-scale jitter, its own square",
+    "data.keep_empty_images": "dataloader.train.dataset.filter_empty",
+    "data.augment": "RandomFlip goes",
+    "data.batch_size": "dataloader.train.total_batch_size",
+    "data.workers": "dataloader.*.num_workers",
+    "train.iterations": "train.max_iter",
+    "train.optimizer.name": "optimizer: torch.optim.SGD or AdamW, both native",
+    "train.optimizer.lr": "optimizer.lr",
+    "train.schedule.name": "lr_multiplier.scheduler: MultiStep, Cosine (min_lr too) or Constant; onecycle: the worker",
+    "train.schedule.milestones": "lr_multiplier.scheduler.milestones",
+    "train.schedule.warmup_iterations": "lr_multiplier.warmup_length, a share of the run",
+    "train.precision": "train.amp.enabled",
+    "train.checkpoint.every_epochs": "train.checkpointer.period",
+    "train.seed": "train.seed",
+    "eval.every_epochs": "train.eval_period",
+    "eval.model_max_detections": "test_topk_per_image or max_detections_per_image",
+    "eval.score_threshold": "test_score_thresh",
+    "eval.nms_iou": "test_nms_thresh",
+    "run.device": "train.device",
+}
+
+FIELDS: dict[str, FieldSupport] = {
+    field: FieldSupport(support.how, f"{support.mechanism}; LazyConfig: {LAZY_KEYS[field]}")
+    if field in LAZY_KEYS
+    else support
+    for field, support in _YAML.items()
 }
 """Every leaf of the spec -> how it reaches Detectron2."""

@@ -8,11 +8,25 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from cvtune.backends.base import ModelInfo
-from cvtune.backends.detectron2.zoo import find_config, left_out, published, read_official
+from cvtune.backends.detectron2.lazy.recipes import backbone_name, family_name, predicts_masks
+from cvtune.backends.detectron2.zoo import find_config, is_lazy, left_out, published, read_official
+from cvtune.backends.edits import Edits
 from cvtune.errors import SpecError, UnsupportedError, nearest
 from cvtune.spec import ModelSpec
 
-__all__ = ["FAMILIES", "MOBILENET", "TORCHVISION_WEIGHTS", "Model", "model_of", "models", "task_of"]
+__all__ = [
+    "ABSENT",
+    "FAMILIES",
+    "MOBILENET",
+    "PYCLS_WEIGHTS",
+    "TORCHVISION_WEIGHTS",
+    "Model",
+    "change",
+    "composed",
+    "model_of",
+    "models",
+    "task_of",
+]
 
 Path = tuple[str, ...]
 Change = tuple[Path, Any]
@@ -35,18 +49,24 @@ def _rcnn(folder: str, kind: str) -> dict[str, str]:
     }
 
 
+_REGNETS = {
+    f"regnet{kind}_4gf_fpn": f"new_baselines/mask_rcnn_regnet{kind}_4gf_dds_FPN_400ep_LSJ" for kind in ("x", "y")
+}
 _CASCADE = {_R50: "Misc/cascade_mask_rcnn_R_50_FPN_3x"}
 
 # The first backbone is the default.
 FAMILIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "faster_rcnn": _rcnn(_BOXES, "faster_rcnn"),
-        "mask_rcnn": _rcnn(_MASKS, "mask_rcnn"),
+        "mask_rcnn": {**_rcnn(_MASKS, "mask_rcnn"), **_REGNETS},
         "cascade_rcnn": _CASCADE,
         "cascade_mask_rcnn": _CASCADE,
         "retinanet": {_R50: f"{_BOXES}/retinanet_R_50_FPN_3x", _R101: f"{_BOXES}/retinanet_R_101_FPN_3x"},
+        "fcos": {_R50: f"{_BOXES}/fcos_R_50_FPN_1x"},
     }
 )
+ABSENT: Any = object()
+"""As the value of a change: the key is taken away."""
 _SEGMENTERS = ("mask_rcnn", "cascade_mask_rcnn")
 
 _RESNETS: Path = ("MODEL", "RESNETS")
@@ -76,6 +96,20 @@ COMPOSED: Mapping[str, tuple[Change, ...]] = MappingProxyType(
     }
 )
 
+_STAGES: Path = ("model", "backbone", "bottom_up", "stages")
+_BASIC_BLOCKS: Change = ((*_STAGES, "stride_in_1x1"), ABSENT)  # they have no 1x1
+# The same for the families whose official config is a LazyConfig.
+LAZY_COMPOSED: Mapping[str, tuple[Change, ...]] = MappingProxyType(
+    {
+        "resnet18_fpn": (((*_STAGES, "depth"), 18), _BASIC_BLOCKS),
+        "resnet34_fpn": (((*_STAGES, "depth"), 34), _BASIC_BLOCKS),
+        _R101: (
+            ((*_STAGES, "depth"), 101),
+            (("train", "init_checkpoint"), "detectron2://ImageNetPretrained/MSRA/R-101.pkl"),
+        ),
+    }
+)
+
 TORCHVISION_WEIGHTS: Mapping[str, str] = MappingProxyType(
     {
         "resnet18_fpn": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
@@ -84,6 +118,16 @@ TORCHVISION_WEIGHTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """ImageNet weights of backbones that Detectron2 publishes none for: torchvision's."""
+
+
+PYCLS_WEIGHTS: Mapping[str, str] = MappingProxyType(
+    {
+        f"regnet{kind}": "https://dl.fbaipublicfiles.com/pycls/dds_baselines/"
+        f"{number}/RegNet{kind.upper()}-4.0GF_dds_8gpu.pyth"
+        for kind, number in (("x", 160906383), ("y", 160906838))
+    }
+)
+"""ImageNet weights of the RegNets, from which Detectron2's 1x configs start."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +144,25 @@ class Model:
     composed: bool = False
 
 
+def change(edits: Edits, path: Path, value: Any, asked_by: str) -> None:
+    """Make one change of a `Model` to its official config."""
+    if value is ABSENT:
+        edits.remove(path, asked_by)
+    else:
+        edits.set(path, value, asked_by)
+
+
+def composed(family: str) -> Mapping[str, tuple[Change, ...]]:
+    """Backbone -> changes, for the backbones of a family that no official config of it has."""
+    return LAZY_COMPOSED if family == "fcos" else COMPOSED
+
+
 def models() -> Mapping[str, ModelInfo]:
     """Family -> its backbones, each with its official config; composed ones have none."""
     infos = {}
     for family, backbones in FAMILIES.items():
         listed: dict[str, str | None] = dict(backbones)
-        listed |= dict.fromkeys(name for name in COMPOSED if name not in listed)
+        listed |= dict.fromkeys(name for name in composed(family) if name not in listed)
         task: Literal["detect", "segment"] = "segment" if family in _SEGMENTERS else "detect"
         scores = _Published(tuple(backbones.values()), with_masks=task == "segment")
         infos[family] = ModelInfo(family, task, listed, next(iter(backbones)), scores)
@@ -144,9 +201,12 @@ def model_of(spec: ModelSpec) -> Model:
     reason = left_out(config)
     if reason:
         raise UnsupportedError(
-            f"model.zoo: backend detectron2: {config} {reason}; nearest: a YAML config that detects or segments "
+            f"model.zoo: backend detectron2: {config} {reason}; nearest: a config that detects or segments "
             f"objects, such as {FAMILIES['mask_rcnn'][_R50]}"
         )
+    if is_lazy(config):
+        lazy = read_official(config).content
+        return Model(family_name(lazy), backbone_name(lazy), config)
     content = read_official(config).content["MODEL"]
     return Model(_family_name(content), _backbone_name(content), config)
 
@@ -162,12 +222,12 @@ def _family(family: str, backbone: str | None) -> Model:
     changes = _FAMILY_CHANGES.get(family, ())
     if name in backbones:
         return Model(family, name, backbones[name], changes)
-    if name in COMPOSED:
-        own = COMPOSED[name]
+    if name in composed(family):
+        own = composed(family)[name]
         if name == MOBILENET and family == "retinanet":
             own = ((("MODEL", "BACKBONE", "NAME"), "build_retinanet_mobilenet_v2_fpn_backbone"),)
         return Model(family, name, backbones[_R50], (*changes, *own), composed=True)
-    allowed = [*backbones, *(name for name in COMPOSED if name not in backbones)]
+    allowed = [*backbones, *(name for name in composed(family) if name not in backbones)]
     raise SpecError(
         f"model.backbone: unknown backbone for {family} of backend detectron2, got {name!r}; allowed: "
         f"{', '.join(allowed)}{nearest(name, allowed)}; or model.zoo with an official config"
@@ -192,5 +252,6 @@ def _backbone_name(model: Mapping[str, Any]) -> str:
 
 
 def task_of(config: Mapping[str, Any]) -> Literal["detect", "segment"]:
-    """`segment` where the config predicts masks, else `detect`."""
-    return "segment" if config["MODEL"]["MASK_ON"] else "detect"
+    """`segment` where the config, YAML's or a LazyConfig's, predicts masks, else `detect`."""
+    masks = config["MODEL"]["MASK_ON"] if "MODEL" in config else predicts_masks(config)
+    return "segment" if masks else "detect"

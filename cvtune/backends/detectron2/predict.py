@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 
 from cvtune.backends.base import Detection, PredictImage
 from cvtune.backends.checkpoints import check_class_lock, read_checkpoint
-from cvtune.backends.detectron2.config import build_model, read_config, read_extras
+from cvtune.backends.detectron2.config import RunConfig, build_model, read_config, read_extras
 from cvtune.backends.detectron2.samples import in_order
 from cvtune.data.geometry import mask_to_rle
 from cvtune.data.images import read_rgb
@@ -23,7 +24,7 @@ from cvtune.runs import RunDir
 __all__ = ["detect", "load_model", "predict"]
 
 
-def load_model(run: RunDir, checkpoint: Path) -> tuple[nn.Module, Any]:
+def load_model(run: RunDir, checkpoint: Path) -> tuple[nn.Module, RunConfig]:
     """The trained model (its averaged weights where there are some) in evaluation mode, and the native config.
 
     Raises:
@@ -33,7 +34,7 @@ def load_model(run: RunDir, checkpoint: Path) -> tuple[nn.Module, Any]:
     check_class_lock(content, run.class_map(), checkpoint)
     config = read_config(run)
     read_extras(run)
-    use_cuda = config.MODEL.DEVICE == "cuda" and torch.cuda.is_available()
+    use_cuda = config.device == "cuda" and torch.cuda.is_available()
     model = build_model(config, "cuda" if use_cuda else "cpu")
     model.load_state_dict(content["ema"] or content["model"])
     return model.eval(), config
@@ -45,41 +46,40 @@ def predict(run: RunDir, checkpoint: Path, images: Iterable[PredictImage]) -> It
     yield from detect(model, config, ((image.id, image.path) for image in images))
 
 
-def detect(model: nn.Module, config: Any, images: Iterable[tuple[int | str, Path]]) -> Iterator[Detection]:
+def detect(model: nn.Module, config: RunConfig, images: Iterable[tuple[int | str, Path]]) -> Iterator[Detection]:
     """Run the model on image files, one at a time.
 
     Args:
         model: a detector of Detectron2; it is put in evaluation mode.
-        config: its config: image size and order of channels.
+        config: the run's config: image size and order of channels.
         images: (id, path) pairs.
 
     Yields:
         Detections in pixels of the image as displayed, best first within an image.
     """
     model.eval()
-    short = config.INPUT.MIN_SIZE_TEST
-    resize = T.ResizeShortestEdge([short, short], config.INPUT.MAX_SIZE_TEST)
+    resize = config.test_resize()
     for image_id, path in images:
-        image = in_order(read_rgb(path), config.INPUT.FORMAT)
+        image = in_order(read_rgb(path), config.channel_order)
         height, width = image.shape[:2]
-        resized = resize.get_transform(image).apply_image(image)
-        tensor = torch.as_tensor(np.ascontiguousarray(resized.astype(np.float32).transpose(2, 0, 1)))
+        resized = T.AugInput(image)
+        resize(resized)
+        tensor = torch.as_tensor(np.ascontiguousarray(resized.image.astype(np.float32).transpose(2, 0, 1)))
         with torch.no_grad():
-            found = _instances(model, {"image": tensor, "height": height, "width": width})
-            yield from _detections(image_id, found, height, width)
+            given = {"image": tensor, "height": height, "width": width}
+            if hasattr(model, "roi_heads"):  # as the model sees it: each mask is pasted when its turn comes
+                instances = model.inference([given], do_postprocess=False)[0]  # type: ignore[operator]
+                paste = partial(detector_postprocess, output_height=height, output_width=width)
+                yield from _detections(image_id, instances, paste)
+            else:
+                yield from _detections(image_id, model([given])[0]["instances"], lambda one: one)
 
 
-def _instances(model: Any, given: dict[str, Any]) -> Any:
-    """Instances of one image: in original pixels, or as the model sees it where masks are still to be pasted."""
-    if hasattr(model, "roi_heads"):
-        return model.inference([given], do_postprocess=False)[0]
-    return model([given])[0]["instances"]
-
-
-def _detections(image_id: int | str, found: Any, height: int, width: int) -> Iterator[Detection]:
+def _detections(image_id: int | str, found: Any, finish: Callable[[Any], Any]) -> Iterator[Detection]:
+    """Instances as detections; `finish` takes one to pixels of the original image."""
     order = torch.argsort(found.scores, descending=True, stable=True)
     for index in order.tolist():
-        one = detector_postprocess(found[index : index + 1], height, width)
+        one = finish(found[index : index + 1])
         if not len(one):  # nothing of the box is left within the image
             continue
         x0, y0, x1, y1 = one.pred_boxes.tensor[0].float().tolist()

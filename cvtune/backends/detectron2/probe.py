@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 from cvtune.backends.base import Host
 from cvtune.backends.detectron2.zoo import INSTALL, package_root
+from cvtune.backends.torch_host import torch_host
 from cvtune.errors import MissingDependencyError
 
 __all__ = ["install_kernels", "probe"]
@@ -52,13 +54,11 @@ def probe() -> Host:
     Raises:
         MissingDependencyError: a package is not installed, or is installed but does not import (its error is shown).
     """
-    from cvtune.backends.torchvision.probe import probe as probe_torch
-
     package_root()
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingDependencyError(f"backend detectron2: not installed: {', '.join(missing)}; run {INSTALL}")
-    torch_host = probe_torch()
+    found = torch_host()
     try:
         state = install_kernels()
         import detectron2
@@ -68,15 +68,9 @@ def probe() -> Host:
         raise MissingDependencyError(
             f"backend detectron2: installed but broken: {type(error).__name__}: {error}; reinstall: {INSTALL}"
         ) from error
-    return Host(
+    return replace(
+        found,
         backend_version=detectron2.__version__,
-        device=torch_host.device,
-        devices=torch_host.devices,
-        device_name=torch_host.device_name,
-        memory_bytes=torch_host.memory_bytes,
-        cpus=torch_host.cpus,
-        bf16=torch_host.bf16,
-        versions={**torch_host.versions, "detectron2": detectron2.__version__},
-        kernels={**torch_host.kernels, "detectron2._C": state},
-        problems=torch_host.problems,
+        versions={**found.versions, "detectron2": detectron2.__version__},
+        kernels={**found.kernels, "detectron2._C": state},
     )

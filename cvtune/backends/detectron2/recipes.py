@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvtune.backends.base import Recipe
-from cvtune.backends.detectron2.models import model_of, task_of
+from cvtune.backends.detectron2.lazy.recipes import lazy_recipe, train_sets
+from cvtune.backends.detectron2.models import change, model_of, task_of
 from cvtune.backends.detectron2.weights_names import starting_weights
-from cvtune.backends.detectron2.zoo import read_official
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.detectron2.zoo import is_lazy, read_official
+from cvtune.backends.edits import Edits
 from cvtune.spec import Spec
 
 __all__ = ["recipe", "score_section"]
@@ -37,23 +38,33 @@ def recipe(spec: Spec) -> Recipe:
     model = model_of(spec.model)
     edits = Edits(read_official(model.config).content)
     for path, value in model.changes:
-        edits.set(path, value, "model.backbone")
+        change(edits, path, value, "model.backbone")
     config = edits.config
-    images = sum(TRAIN_IMAGES.get(name, 117_266) for name in config["DATASETS"]["TRAIN"])
+    lazy = is_lazy(model.config)
+    sets = train_sets(config) if lazy else config["DATASETS"]["TRAIN"]
+    images = sum(TRAIN_IMAGES.get(name, 117_266) for name in sets)
     values: dict[str, Any] = {
         "model.family": model.family,
         "model.backbone": model.backbone,
+        **(lazy_recipe(config, images) if lazy else _yaml_recipe(config, images)),
+        "weights.scope": starting_weights(spec.model.weights, model)["scope"],
+    }
+    if spec.model.weights == "none" and values["model.norm"] == "frozen":
+        values["model.norm"] = "batch"  # statistics that nobody has learnt are not to be kept
+    source = f"Detectron2 {model.config}"
+    return Recipe(model.config, source, task_of(config), images, values)
+
+
+def _yaml_recipe(config: Config, images: int) -> dict[str, Any]:
+    return {
         "data.batch_size": int(config["SOLVER"]["IMS_PER_BATCH"]),
         "data.keep_empty_images": not config["DATALOADER"]["FILTER_EMPTY_ANNOTATIONS"],
         **_input(config),
         **_solver(config, images),
         **_evaluation(config),
         "model.frozen_stages": _frozen_stages(config),
-        "model.norm": _norm(config, spec.model.weights),
-        "weights.scope": starting_weights(spec.model.weights, model)["scope"],
+        "model.norm": NORMS.get(config["MODEL"]["RESNETS"]["NORM"], "official"),
     }
-    source = f"Detectron2 {model.config}"
-    return Recipe(model.config, source, task_of(config), images, values)
 
 
 def _input(config: Config) -> dict[str, Any]:
@@ -116,10 +127,3 @@ def _frozen_stages(config: Config) -> int | None:
     """FREEZE_AT counts the stem: 2 is the stem and one stage."""
     at = int(config["MODEL"]["BACKBONE"]["FREEZE_AT"])
     return at - 1 if at > 0 else None
-
-
-def _norm(config: Config, weights: str) -> str:
-    norm = NORMS.get(config["MODEL"]["RESNETS"]["NORM"], "official")
-    if weights == "none" and norm == "frozen":
-        return "batch"  # statistics that nobody has learnt are not to be kept
-    return norm

@@ -13,7 +13,7 @@ __all__ = ["register"]
 
 
 def register(run: RunDir) -> None:
-    """Register what config.yaml calls DATASETS.TRAIN and DATASETS.TEST; names of an earlier call are replaced.
+    """Register the names that the native file has for its data; names of an earlier call are replaced.
 
     In the run's files category ids are 1, 2, ... in the order of the class lock, so that Detectron2, which sorts them,
     gives each class the index that it has in the lock. Modules that the model needs are imported.
@@ -23,7 +23,7 @@ def register(run: RunDir) -> None:
     """
     read_extras(run)
     config = read_config(run)
-    for split, names in (("train", config.DATASETS.TRAIN), ("val", config.DATASETS.TEST)):
+    for split, names in config.datasets.items():
         for name in names:
             if not run.data(split).is_file():
                 raise DataError(f"{run.data(split)}: no such file, and {run.config} trains or tests with it")

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.data import DatasetMapper, detection_utils
+from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from numpy.typing import NDArray
 
+from cvtune.backends.detectron2.config import RunConfig
 from cvtune.backends.seeds import mix_seed
 from cvtune.data.augment import make_augment
 from cvtune.data.coco import Annotation, Rle, load_coco
@@ -34,14 +35,14 @@ class TrainingSamples(torch.utils.data.Dataset[Sample]):
     an item depends on (seed, epoch, image) alone.
     """
 
-    def __init__(self, path: Path, config: Any, extras: Mapping[str, Any], seed: int) -> None:
+    def __init__(self, path: Path, config: RunConfig, extras: Mapping[str, Any], seed: int) -> None:
         """Read the canonical COCO file at `path`.
 
         Raises:
             SpecError: the config wants polygons, and a mask is none.
         """
         dataset = load_coco(path)
-        mapper = DatasetMapper(config, is_train=True)
+        mapper = config.mapper()
         self.transforms, self.mask_format = mapper.augmentations, mapper.instance_mask_format
         self.with_masks, self.recompute_boxes = mapper.use_instance_mask, mapper.recompute_boxes
         self.order = mapper.image_format
@@ -53,7 +54,7 @@ class TrainingSamples(torch.utils.data.Dataset[Sample]):
         for annotation in dataset.annotations:
             if not annotation.iscrowd:  # a crowd is no object; Detectron2 leaves it out too
                 objects[annotation.image_id].append(annotation)
-        drop_empty = bool(config.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+        drop_empty = config.drops_empty_images
         self.images = [image for image in dataset.images if objects[image.id] or not drop_empty]
         self.objects = objects
         if not self.images:
@@ -67,7 +68,7 @@ class TrainingSamples(torch.utils.data.Dataset[Sample]):
             for annotation in self.objects[image.id]:
                 if self.augments or isinstance(annotation.segmentation, Rle):
                     raise SpecError(
-                        f"native.INPUT.MASK_FORMAT: got polygon, but a mask of {image.file_name} is none, or moves "
+                        f"native: the format of masks: got polygon, but a mask of {image.file_name} is none, or moves "
                         "with data.augment; allowed: bitmask; leave the key out"
                     )
 

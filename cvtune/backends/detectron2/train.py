@@ -1,7 +1,8 @@
 """The training loop of the detectron2 backend, read from top to bottom: its plain_train_net, with what cvtune adds.
 
-Model, optimizer and learning rate are what Detectron2 builds from config.yaml. Everything that is random in a step is a
-pure function of (seed, epoch, image) or (seed, step, rank): a resumed run repeats the uninterrupted one, loss by loss.
+Model, optimizer and learning rate are what Detectron2 builds from the run's config.yaml or config.py. Everything that
+is random in a step is a pure function of (seed, epoch, image) or (seed, step, rank): a resumed run repeats the
+uninterrupted one, loss by loss.
 """
 
 from __future__ import annotations
@@ -15,26 +16,24 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from detectron2.solver import build_lr_scheduler, build_optimizer
 from detectron2.utils.events import EventStorage
 from lightning.fabric import Fabric
 from torch import nn
 
+from cvtune.backends.batches import Batches, quiet_worker
 from cvtune.backends.checkpoints import check_class_lock, read_checkpoint
-from cvtune.backends.detectron2.config import build_model, precision_of, read_config, read_extras
+from cvtune.backends.detectron2.config import RunConfig, build_model, precision_of, read_config, read_extras
 from cvtune.backends.detectron2.precise_bn import update_norms
 from cvtune.backends.detectron2.predict import detect
 from cvtune.backends.detectron2.samples import TrainingSamples, as_list
 from cvtune.backends.detectron2.weights import load_weights
+from cvtune.backends.ema import Ema
+from cvtune.backends.fabric import make_fabric, peak_memory_mb
 from cvtune.backends.journal import Journal, evaluation_record
 from cvtune.backends.saver import Saver
+from cvtune.backends.schedule import lr_at
 from cvtune.backends.seeds import mix_seed
 from cvtune.backends.stopping import StopRequest
-from cvtune.backends.torchvision.batches import Batches
-from cvtune.backends.torchvision.ema import Ema
-from cvtune.backends.torchvision.fabric import make_fabric, peak_memory_mb
-from cvtune.backends.torchvision.samples import quiet_worker
-from cvtune.backends.torchvision.schedule import lr_at
 from cvtune.classes import ClassMap
 from cvtune.errors import RunError
 from cvtune.evaluation import Scorer
@@ -49,7 +48,7 @@ Batch = list[dict[str, Any]]
 
 
 def train(run: RunDir, resume: bool) -> None:
-    """Train from config.yaml; write log.jsonl, checkpoints/last.pth and checkpoints/best.pth.
+    """Train from the native file; write log.jsonl, checkpoints/last.pth and checkpoints/best.pth.
 
     Raises:
         RunError: a loss is not finite, a file cannot be written or fetched, a device is missing.
@@ -59,6 +58,7 @@ def train(run: RunDir, resume: bool) -> None:
     plan, config, extras = read_plan(run), read_config(run), read_extras(run)
     accumulate, seed = int(extras.get("train.accumulate", 1)), int(plan["train.seed"])
     fabric = start_fabric(plan, config, extras)
+    torch.backends.cudnn.benchmark = config.cudnn_benchmark
     state = read_checkpoint(run.last) if resume else {}
     model = starting_model(run, config, extras, seed, state, fabric.is_global_zero)
     own_optimizer = make_optimizer(config, extras, model)
@@ -75,7 +75,7 @@ def train(run: RunDir, resume: bool) -> None:
         fabric.strategy.precision.load_state_dict(state["precision"])
 
     step, seconds = int(state.get("step", 0)), float(state.get("seconds", 0.0))
-    total, period = int(config.SOLVER.MAX_ITER), int(config.TEST.EVAL_PERIOD)
+    total, period = config.iterations, config.evaluation_period
     samples = TrainingSamples(run.data("train"), config, extras, seed)
     batches = _batches(samples, config, seed, fabric)
     per_epoch = math.ceil(batches.per_epoch / accumulate)
@@ -165,7 +165,7 @@ def read_plan(run: RunDir) -> Plan:
     return Plan.from_json(read_json(run.plan))
 
 
-def start_fabric(plan: Plan, config: Any, extras: dict[str, Any], devices: int | None = None) -> Fabric:
+def start_fabric(plan: Plan, config: RunConfig, extras: dict[str, Any], devices: int | None = None) -> Fabric:
     """A launched Fabric: device, precision, and several processes over NCCL, or over Gloo on a CPU."""
     count = int(plan["run.devices"]) if devices is None else devices
     nodes = int(plan["run.nodes"]) if devices is None else 1
@@ -178,7 +178,7 @@ def start_fabric(plan: Plan, config: Any, extras: dict[str, Any], devices: int |
 
 
 def starting_model(
-    run: RunDir, config: Any, extras: Mapping[str, Any], seed: int, state: Mapping[str, Any], is_main: bool = True
+    run: RunDir, config: RunConfig, extras: Mapping[str, Any], seed: int, state: Mapping[str, Any], is_main: bool = True
 ) -> nn.Module:
     """The model with the weights of `state`, last.pth's content; with its starting weights where `state` is empty.
 
@@ -199,29 +199,28 @@ def starting_model(
     return model
 
 
-def make_optimizer(config: Any, extras: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(config: RunConfig, extras: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
     """Detectron2's SGD; AdamW over the same groups of parameters where the spec asks for it."""
-    optimizer: torch.optim.Optimizer = build_optimizer(config, model)
+    optimizer = config.optimizer(model)
     if extras.get("train.optimizer.name") != "adamw":
         return optimizer
     kept = ("params", "lr", "weight_decay")
     groups = [{key: value for key, value in group.items() if key in kept} for group in optimizer.param_groups]
-    return torch.optim.AdamW(groups, lr=config.SOLVER.BASE_LR, weight_decay=config.SOLVER.WEIGHT_DECAY)
+    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
 
 
 def make_scheduler(
-    config: Any, extras: Mapping[str, Any], optimizer: torch.optim.Optimizer, steps_per_epoch: int
+    config: RunConfig, extras: Mapping[str, Any], optimizer: torch.optim.Optimizer, steps_per_epoch: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Detectron2's scheduler, or the rule that YAML cannot say."""
+    """Detectron2's scheduler, or the rule that the native file cannot say."""
     rule = extras.get("train.schedule")
     if rule is None:
-        scheduler: torch.optim.lr_scheduler.LRScheduler = build_lr_scheduler(config, optimizer)
-        return scheduler
-    peak = float(config.SOLVER.BASE_LR)
+        return config.scheduler(optimizer)
+    peak = config.lr
     settings = {
         "schedule": rule,
         "optimizer": {"lr": peak},
-        "iterations": int(config.SOLVER.MAX_ITER),
+        "iterations": config.iterations,
         "steps_per_epoch": steps_per_epoch,
     }
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_at(step, settings) / peak)
@@ -263,11 +262,11 @@ def _forward(model: nn.Module, batch: Batch, step: int, run: RunDir) -> dict[str
     return losses
 
 
-def _batches(samples: TrainingSamples, config: Any, seed: int, fabric: Fabric, start: int = 0) -> Batches:
-    portrait = samples.portrait if config.DATALOADER.ASPECT_RATIO_GROUPING else [False] * len(samples)
+def _batches(samples: TrainingSamples, config: RunConfig, seed: int, fabric: Fabric, start: int = 0) -> Batches:
+    portrait = samples.portrait if config.groups_by_aspect else [False] * len(samples)
     return Batches(
         images=len(samples),
-        batch_size=int(config.SOLVER.IMS_PER_BATCH),
+        batch_size=config.batch_size,
         epochs=10**9,  # the length of the run is counted in steps
         seed=seed,
         portrait=portrait,
@@ -282,9 +281,9 @@ def _batches_done(step: int, per_epoch: int, batches_per_epoch: int, accumulate:
     return epoch * batches_per_epoch + in_epoch * accumulate
 
 
-def _loader(samples: TrainingSamples, config: Any, seed: int, fabric: Fabric, start: int) -> Iterator[Batch]:
+def _loader(samples: TrainingSamples, config: RunConfig, seed: int, fabric: Fabric, start: int) -> Iterator[Batch]:
     """This process's batches from number `start` on, without end."""
-    workers = int(config.DATALOADER.NUM_WORKERS)
+    workers = config.workers
     loader: Any = torch.utils.data.DataLoader(
         samples,
         batch_sampler=_batches(samples, config, seed, fabric, start),
@@ -296,7 +295,7 @@ def _loader(samples: TrainingSamples, config: Any, seed: int, fabric: Fabric, st
     return iter(loader)
 
 
-def _endless(samples: TrainingSamples, config: Any, seed: int, fabric: Fabric) -> Iterator[Batch]:
+def _endless(samples: TrainingSamples, config: RunConfig, seed: int, fabric: Fabric) -> Iterator[Batch]:
     """Batches in the order of the first epochs, loaded in this process when they are asked for."""
     order = itertools.islice(_batches(samples, config, seed, fabric), None)
     return ([samples[key] for key in keys] for keys in order)
@@ -318,7 +317,9 @@ def _refuse(run: RunDir, step: int, losses: str, batch: Batch) -> NoReturn:
 
 
 @torch.no_grad()
-def _validate(run: RunDir, config: Any, fabric: Fabric, model: nn.Module, ema: Ema | None) -> list[dict[str, Any]]:
+def _validate(
+    run: RunDir, config: RunConfig, fabric: Fabric, model: nn.Module, ema: Ema | None
+) -> list[dict[str, Any]]:
     """Predict every validation image once, over all processes; COCO results with canonical ids, on every process."""
     if not run.data("val").exists():
         return []

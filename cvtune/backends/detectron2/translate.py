@@ -1,4 +1,4 @@
-"""Plan -> config.yaml: Detectron2's official config with the fewest overrides, each recorded."""
+"""Plan -> config.yaml or config.py: Detectron2's official config with the fewest overrides, each recorded."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import yaml
 
 from cvtune.backends.base import NativeConfig, Override
-from cvtune.backends.detectron2.models import FAMILIES, MOBILENET, Model, model_of
+from cvtune.backends.detectron2.lazy.translate import translate_lazy
+from cvtune.backends.detectron2.models import FAMILIES, MOBILENET, Model, composed, model_of
 from cvtune.backends.detectron2.native import merge_native
 from cvtune.backends.detectron2.translate_data import translate_data
 from cvtune.backends.detectron2.translate_model import translate_model
 from cvtune.backends.detectron2.translate_schedule import translate_schedule
 from cvtune.backends.detectron2.weights_names import starting_weights
-from cvtune.backends.detectron2.zoo import OfficialConfig, defaults, plain, read_official, weights_url
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.detectron2.zoo import OfficialConfig, defaults, is_lazy, plain, read_official, weights_url
+from cvtune.backends.edits import Edits
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 from cvtune.spec import ModelSpec
@@ -24,7 +25,7 @@ __all__ = ["translate"]
 
 
 def translate(plan: Plan) -> NativeConfig:
-    """Write a complete plan as Detectron2's config.yaml.
+    """Write a complete plan as Detectron2's config.yaml, or as config.py where the official config is a LazyConfig.
 
     Returns:
         The flat file, a short one that inherits from the official config, every difference with the spec field that
@@ -35,35 +36,27 @@ def translate(plan: Plan) -> NativeConfig:
         SpecError: a value is out of range, or `native` holds an unknown key.
     """
     model = _model(plan)
-    official = read_official(model.config)
     _check(plan)
-    edits = Edits(official.content)
     weights = starting_weights(plan["model.weights"], model)
+    extras = _extras(plan, weights, model)
+    if is_lazy(model.config):
+        return translate_lazy(plan, model, weights, extras)
+    official = read_official(model.config)
+    edits = Edits(official.content)
     translate_model(edits, plan, model, weights)
     translate_data(edits, plan)
-    extras = translate_schedule(edits, plan)
+    extras |= translate_schedule(edits, plan)
     merged, changed = merge_native(edits.config, plan.get("native") or {})
     overrides = (*edits.overrides, *(Override(key, was, value, "native", "spec") for key, was, value in changed))
-    return NativeConfig(
-        "config.yaml",
-        _text(plan, model, merged, len(overrides)),
-        overrides,
-        {**_extras(plan, weights, model), **extras},
-        _delta(official, merged),
-    )
+    text = _text(plan, model, merged, len(overrides))
+    return NativeConfig("config.yaml", text, overrides, extras, _delta(official, merged))
 
 
 def _model(plan: Plan) -> Model:
     """The model again, from the plan: it names family and backbone, and the official config that was started from."""
     family, backbone = plan["model.family"], plan["model.backbone"]
-    allowed = family in FAMILIES and backbone in {**FAMILIES[family], **dict.fromkeys(_composed())}
+    allowed = family in FAMILIES and backbone in {**FAMILIES[family], **composed(family)}
     return model_of(ModelSpec(family=family, backbone=backbone) if allowed else ModelSpec(zoo=plan["model.config"]))
-
-
-def _composed() -> tuple[str, ...]:
-    from cvtune.backends.detectron2.models import COMPOSED
-
-    return tuple(COMPOSED)
 
 
 def _check(plan: Plan) -> None:

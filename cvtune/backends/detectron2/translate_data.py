@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvtune.backends.mmdet.edits import Edits, Kind
+from cvtune.backends.edits import Edits, Kind
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cvtune.backends.detectron2.models import Model
+from cvtune.backends.detectron2.models import Model, change
 from cvtune.backends.detectron2.recipes import score_section
-from cvtune.backends.mmdet.edits import Edits, Path
+from cvtune.backends.edits import Edits, Path
 from cvtune.plan import Plan
 
 __all__ = ["translate_model"]
@@ -25,7 +25,7 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
     for path, value in model.changes:
         field = "model.family" if path == ("MODEL", "MASK_ON") else "model.backbone"
         if path != ("MODEL", "WEIGHTS"):
-            edits.set(path, value, field)
+            change(edits, path, value, field)
     for key in _CLASS_KEYS:
         edits.set(key, len(plan.class_map.names), "data.classes", "data")
     edits.set(("MODEL", "WEIGHTS"), weights["value"], "model.weights")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits, Path
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
-__all__ = ["translate_schedule"]
+__all__ = [
+    "batch_kind",
+    "length_field",
+    "rule_extra",
+    "set_periods",
+    "set_precision",
+    "set_rates",
+    "translate_schedule",
+    "worker_extras",
+]
 
 _SOLVER = "SOLVER"
 _WORKER = "cvtune's worker"
@@ -25,39 +35,43 @@ def translate_schedule(edits: Edits, plan: Plan) -> Extras:
         UnsupportedError: mixed precision on a CPU.
     """
     if not plan.recipe_is_official("data.batch_size"):
-        edits.set((_SOLVER, "IMS_PER_BATCH"), int(plan["data.batch_size"]), "data.batch_size", _kind(plan))
+        edits.set((_SOLVER, "IMS_PER_BATCH"), int(plan["data.batch_size"]), "data.batch_size", batch_kind(plan))
     official = plan.recipe_is_official("train.epochs") and plan.recipe_is_official("train.iterations")
-    length = _length_field(plan)
+    length = length_field(plan)
     if not official:
         edits.set((_SOLVER, "MAX_ITER"), int(plan["train.iterations"]), length)
     extras = _optimizer(edits, plan)
     extras |= _schedule(edits, plan, official, length)
-    extras |= _precision(edits, plan)
-    _periods(edits, plan, official)
-    extras |= _worker_extras(plan)
+    extras |= set_precision(edits, plan, (_SOLVER, "AMP", "ENABLED"))
+    set_periods(edits, plan, official, ("TEST", "EVAL_PERIOD"), (_SOLVER, "CHECKPOINT_PERIOD"), ("SEED",))
+    extras |= worker_extras(plan)
     return extras
 
 
-def _kind(plan: Plan) -> Any:
+def batch_kind(plan: Plan) -> Any:
+    """Whether the batch size was asked for or follows from the machine."""
     return "spec" if plan.reasons["data.batch_size"] == "spec" else "host"
 
 
-def _length_field(plan: Plan) -> str:
+def length_field(plan: Plan) -> str:
     """Which field the length of the run comes from."""
     field = "train.iterations" if plan.reasons["train.iterations"] == "spec" else "train.epochs"
     return field if plan.reasons[field] == "spec" else "train.recipe"
 
 
-def _optimizer(edits: Edits, plan: Plan) -> Extras:
-    for field, key in (
-        ("train.optimizer.lr", "BASE_LR"),
-        ("train.optimizer.momentum", "MOMENTUM"),
-        ("train.optimizer.weight_decay", "WEIGHT_DECAY"),
-    ):
+def set_rates(edits: Edits, plan: Plan, paths: Mapping[str, Path]) -> None:
+    """Put the plan's `train.optimizer` numbers at `paths` (lr, momentum, weight_decay) where they are not official."""
+    for key, path in paths.items():
+        field = f"train.optimizer.{key}"
         value = plan[field]
         if value is not None and value != plan.recipe.values.get(field):
             asked = field if plan.reasons[field] == "spec" else _why_rate(plan, field)
-            edits.set((_SOLVER, key), float(value), asked, "spec" if asked != "data.batch_size" else _kind(plan))
+            edits.set(path, float(value), asked, "spec" if asked != "data.batch_size" else batch_kind(plan))
+
+
+def _optimizer(edits: Edits, plan: Plan) -> Extras:
+    keys = {"lr": "BASE_LR", "momentum": "MOMENTUM", "weight_decay": "WEIGHT_DECAY"}
+    set_rates(edits, plan, {name: (_SOLVER, key) for name, key in keys.items()})
     name = plan["train.optimizer.name"]
     if name == "sgd":
         return {}
@@ -90,20 +104,28 @@ def _schedule(edits: Edits, plan: Plan, official: bool, length: str) -> Extras:
     warmup = "train.schedule.warmup_iterations"
     if not official or plan.reasons[warmup] == "spec":
         edits.set((_SOLVER, "WARMUP_ITERS"), int(plan[warmup]), warmup if plan.reasons[warmup] == "spec" else length)
-    floor = float(plan["train.schedule.min_lr"] or 0.0)
-    if name != "onecycle" and not floor:
-        return {}
-    rule_of_ours = {
-        "name": name,
+    return rule_extra(plan) if name == "onecycle" or plan["train.schedule.min_lr"] else {}
+
+
+def rule_extra(plan: Plan) -> Extras:
+    """The plan's schedule as a rule that cvtune's worker follows, where Detectron2 has none that does."""
+    gamma = plan["train.schedule.gamma"]
+    rule = {
+        "name": plan["train.schedule.name"],
         "milestones": list(plan["train.schedule.milestones"]),
-        "gamma": plan["train.schedule.gamma"] if plan["train.schedule.gamma"] is not None else 0.1,
-        "warmup_iterations": int(plan[warmup]),
-        "min_lr": floor,
+        "gamma": gamma if gamma is not None else 0.1,
+        "warmup_iterations": int(plan["train.schedule.warmup_iterations"]),
+        "min_lr": float(plan["train.schedule.min_lr"] or 0.0),
     }
-    return {"train.schedule": {"value": rule_of_ours, "mechanism": f"{_WORKER} sets the rate of every step"}}
+    return {"train.schedule": {"value": rule, "mechanism": f"{_WORKER} sets the rate of every step"}}
 
 
-def _precision(edits: Edits, plan: Plan) -> Extras:
+def set_precision(edits: Edits, plan: Plan, path: Path) -> Extras:
+    """Ask for Detectron2's own mixed precision, fp16, at `path`; the rest is cvtune's worker's.
+
+    Raises:
+        UnsupportedError: mixed precision on a CPU.
+    """
     precision, device = plan["train.precision"], plan["run.device"]
     if plan.recipe_is_official("train.precision") and device == "cuda":
         return {}
@@ -113,26 +135,27 @@ def _precision(edits: Edits, plan: Plan) -> Extras:
             "nearest: fp32"
         )
     kind: Any = "spec" if plan.reasons["train.precision"] == "spec" else "host"
-    edits.set((_SOLVER, "AMP", "ENABLED"), precision == "fp16", "train.precision", kind)
+    edits.set(path, precision == "fp16", "train.precision", kind)
     if precision != "bf16":
         return {}
     return {"train.precision": {"value": "bf16", "mechanism": f"{_WORKER}: autocast; Detectron2's own AMP is fp16"}}
 
 
-def _periods(edits: Edits, plan: Plan, official: bool) -> None:
-    """How often is scored and saved, in iterations; the seed."""
+def set_periods(edits: Edits, plan: Plan, official: bool, evaluation: Path, checkpoint: Path, seed: Path) -> None:
+    """How often is scored and saved, in iterations; the seed. `official`: the run has the official length."""
     per_epoch = int(plan["train.steps_per_epoch"])
     if not official or plan.reasons["eval.every_epochs"] == "spec":
         every = int(plan["eval.every_epochs"])
-        edits.set(("TEST", "EVAL_PERIOD"), every * per_epoch, "eval.every_epochs")
+        edits.set(evaluation, every * per_epoch, "eval.every_epochs")
     for field, unit in (("train.checkpoint.every_epochs", per_epoch), ("train.checkpoint.every_iterations", 1)):
         if plan.reasons[field] == "spec" and plan[field]:
-            edits.set((_SOLVER, "CHECKPOINT_PERIOD"), int(plan[field]) * unit, field)
+            edits.set(checkpoint, int(plan[field]) * unit, field)
     if not plan.recipe_is_official("train.seed"):
-        edits.set(("SEED",), int(plan["train.seed"]), "train.seed")
+        edits.set(seed, int(plan["train.seed"]), "train.seed")
 
 
-def _worker_extras(plan: Plan) -> Extras:
+def worker_extras(plan: Plan) -> Extras:
+    """What no config of Detectron2 says: field -> {"value", "mechanism"}."""
     extras: Extras = {}
     for field, mechanism in (
         ("train.gradient_clip", "limits the norm of the whole gradient"),
@@ -142,7 +165,7 @@ def _worker_extras(plan: Plan) -> Extras:
         if plan[field]:
             extras[field] = {"value": plan[field], "mechanism": f"{_WORKER} {mechanism}"}
     if int(plan["train.accumulate"]) > 1:
-        mechanism = f"{_WORKER} sums gradients over this many batches; MAX_ITER counts updates"
+        mechanism = f"{_WORKER} sums gradients over this many batches; iterations count updates"
         extras["train.accumulate"] = {"value": int(plan["train.accumulate"]), "mechanism": mechanism}
     for key in ("every_minutes", "keep", "best"):
         field = f"train.checkpoint.{key}"

@@ -9,20 +9,20 @@ from typing import Any
 
 from detectron2.utils.events import EventStorage
 
+from cvtune.backends.batches import Batches
 from cvtune.backends.detectron2.config import read_config, read_extras
 from cvtune.backends.detectron2.samples import TrainingSamples
 from cvtune.backends.detectron2.train import make_optimizer, one_step, read_plan, start_fabric, starting_model
+from cvtune.backends.fabric import peak_memory_mb
 from cvtune.backends.lr_trial import rising_rates
-from cvtune.backends.torchvision.batches import Batches
-from cvtune.backends.torchvision.fabric import peak_memory_mb
 from cvtune.errors import RunError
 from cvtune.runs import RunDir
 
 __all__ = ["Trial", "find_lr", "step_memory"]
 
-# RetinaNet divides its losses by a running count of matched anchors that starts at 100 whatever the data: until it has
-# settled (its decay is 0.9), the loss moves without any training.
-SETTLING_STEPS = 20
+# RetinaNet and FCOS divide their losses by a running count of matched anchors that starts at 100 or 300 whatever the
+# data: until it has settled (its decay is 0.9), the loss moves without any training.
+SETTLING_STEPS = 40
 
 
 class Trial:
@@ -38,7 +38,7 @@ class Trial:
         self.wrapped, self.optimizer = self.fabric.setup(self.model, own)
         self.groups = own.param_groups
         self.samples = TrainingSamples(run.data("train"), self.config, self.extras, self.seed)
-        self.share = math.ceil(int(self.config.SOLVER.IMS_PER_BATCH) / int(plan["run.devices"]))
+        self.share = math.ceil(self.config.batch_size / int(plan["run.devices"]))
 
     def step(self, batch: list[dict[str, Any]], number: int = 0) -> float:
         """One update of the weights; returns the loss. Raises RunError where it is not finite."""
@@ -78,7 +78,7 @@ def find_lr(run: RunDir) -> list[tuple[float, float]]:
     trial = Trial(run)
     step = _step_at(trial)
     with EventStorage():
-        if trial.config.MODEL.META_ARCHITECTURE == "RetinaNet":
+        if trial.config.settles:
             for _ in range(SETTLING_STEPS):
                 step(0.0)
         return rising_rates(step)

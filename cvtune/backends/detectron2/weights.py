@@ -12,16 +12,20 @@ from torch import nn
 
 from cvtune.backends.detectron2.names import Tensors, from_caffe2, from_torchvision_resnet, match_by_suffix
 from cvtune.backends.detectron2.unpickle import read_pickle
-from cvtune.backends.torchvision.layouts import find_layout
+from cvtune.backends.layouts import find_layout
 from cvtune.backends.weight_files import LoadReport, check_hash, fetch, is_trusted, load_checkpoint, state_dict_of
 from cvtune.errors import DataError
 
 __all__ = ["load_weights"]
 
 _FOREIGN = ("torchvision detector", "MMDetection", "timm")
-# What a class count changes: the last layers of Detectron2's heads.
-_CLASS_TENSORS = re.compile(r"box_predictor(\.\d+)?\.(cls_score|bbox_pred)\.|mask_head\.predictor\.|^head\.cls_score\.")
-_CLASSIFIER = re.compile(r"^(fc|fc1000|classifier|linear|pred)[._]")
+# What a class count changes: the last layers of Detectron2's heads, and of MMDetection's in its wrapper.
+_CLASS_TENSORS = re.compile(
+    r"box_predictor(\.\d+)?\.(cls_score|bbox_pred)\.|mask_head\.predictor\.|^head\.cls_score\.|"
+    r"bbox_head\.fc_(cls|reg)\.|mask_head\.conv_logits\."
+)
+_WRAPPED = "detector.backbone."  # a model of MMDetection's in Detectron2's wrapper
+_CLASSIFIER = re.compile(r"^(fc|fc1000|classifier|linear|pred|head\.fc)[._]")
 # Frozen norms of files whose statistics are part of the factors already.
 _IDENTITY = (".norm.running_mean", ".norm.running_var")
 
@@ -44,7 +48,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> LoadReport:
     path = fetch(source, weights.get("sha256")) if weights["kind"] == "url" else Path(source)
     if weights["kind"] == "path" and weights.get("sha256"):
         check_hash(path, weights["sha256"])
-    tensors, layout = _read(path)
+    tensors, layout = _read(path, own)
     pairs = match_by_suffix(own, tensors)
     report = _load(own, tensors, pairs, source, layout)
     _check(model, report, path, tensors)
@@ -55,13 +59,16 @@ def _learnt(model: nn.Module) -> Tensors:
     return {name: value for name, value in model.state_dict().items() if not name.endswith("num_batches_tracked")}
 
 
-def _read(path: Path) -> tuple[Tensors, str]:
-    """The tensors under Detectron2's names, and whose names the file has."""
+def _read(path: Path, own: Tensors) -> tuple[Tensors, str]:
+    """The tensors under the model's names, Detectron2's as a rule, and whose names the file has."""
     if path.suffix == ".pkl":
         tensors, author = read_pickle(path)
         return (from_caffe2(tensors), "Caffe2") if author == "Caffe2" and "conv1_w" in tensors else (tensors, author)
     tensors, ours = state_dict_of(load_checkpoint(path, is_trusted()), path)
     layout = find_layout(tensors)
+    wrapped = any(name.startswith(_WRAPPED) for name in own)
+    if wrapped and layout in ("MMDetection", "torchvision ResNet classifier"):
+        return tensors, layout
     if layout in _FOREIGN:
         raise DataError(
             f"model.weights: {path}: the layout of its names is {layout}'s, as in {next(iter(tensors))}; backend "
@@ -105,8 +112,9 @@ def _is_identity(name: str, loaded: list[str]) -> bool:
 
 
 def _check(model: nn.Module, report: LoadReport, path: Path, tensors: Tensors) -> None:
-    backbone = [name for name in _learnt(model) if name.startswith("backbone.") and ".fpn_" not in name]
-    fitting = [name for name in report.loaded if name.startswith("backbone.") and ".fpn_" not in name]
+    starts = ("backbone.", _WRAPPED)
+    backbone = [name for name in _learnt(model) if name.startswith(starts) and ".fpn_" not in name]
+    fitting = [name for name in report.loaded if name.startswith(starts) and ".fpn_" not in name]
     wanted = [name for name in backbone if not name.endswith(_IDENTITY)]
     if len([name for name in fitting if not name.endswith(_IDENTITY)]) < 0.5 * len(wanted):
         raise DataError(

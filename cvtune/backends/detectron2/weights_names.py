@@ -11,13 +11,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from cvtune.backends.detectron2.models import TORCHVISION_WEIGHTS, Model
-from cvtune.backends.detectron2.zoo import checkpoint, find_config, read_official
-from cvtune.backends.torchvision.layouts import peek_layout
+from cvtune.backends.detectron2.lazy.keys import INPUT_PATHS
+from cvtune.backends.detectron2.models import PYCLS_WEIGHTS, TORCHVISION_WEIGHTS, Model
+from cvtune.backends.detectron2.zoo import checkpoint, find_config, is_lazy, read_official
+from cvtune.backends.edits import Edits
+from cvtune.backends.layouts import peek_layout
 from cvtune.errors import UnsupportedError
 
-__all__ = ["INPUT_KEYS", "TORCHVISION_INPUT", "starting_weights"]
+__all__ = ["INPUT_KEYS", "TORCHVISION_INPUT", "WEIGHTS_PATHS", "starting_weights"]
 
+# Where a config names what it starts from: YAML, LazyConfig.
+WEIGHTS_PATHS = (("MODEL", "WEIGHTS"), ("train", "init_checkpoint"))
 INPUT_KEYS = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.RESNETS.STRIDE_IN_1X1")
 TORCHVISION_INPUT: Mapping[str, Any] = MappingProxyType(
     {
@@ -28,6 +32,16 @@ TORCHVISION_INPUT: Mapping[str, Any] = MappingProxyType(
     }
 )
 """What torchvision's ImageNet weights expect: RGB, its statistics of 0..1 times 255, the stride in the 3 x 3."""
+PYCLS_INPUT: Mapping[str, Any] = MappingProxyType(
+    {
+        "INPUT.FORMAT": "BGR",
+        "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
+        "MODEL.PIXEL_STD": [57.375, 57.12, 58.395],
+    }
+)
+"""What pycls' RegNets expect: BGR, and the deviation that Detectron2 feeds them with."""
+_TORCHVISION = "https://download.pytorch.org/models/"
+_PYCLS = "https://dl.fbaipublicfiles.com/pycls/"
 
 
 def starting_weights(weights: str, model: Model) -> dict[str, Any]:
@@ -50,19 +64,16 @@ def starting_weights(weights: str, model: Model) -> dict[str, Any]:
         return record | _zoo(weights, model)
     if weights.startswith("https://"):
         url, _, digest = weights.partition("#sha256=")
-        classifier = url.startswith("https://download.pytorch.org/models/")
-        scope = "backbone" if classifier else "detector"
-        fed = dict(TORCHVISION_INPUT) if classifier else {}
+        origins = ((_TORCHVISION, TORCHVISION_INPUT), (_PYCLS, PYCLS_INPUT))
+        fed = next((dict(need) for start, need in origins if url.startswith(start)), {})
+        scope = "backbone" if fed else "detector"
         return record | {"kind": "url", "value": url, "sha256": digest or None, "scope": scope, "input": fed}
     layout = peek_layout(Path(weights)) or ""
-    is_classifier = layout.startswith("torchvision") and layout.endswith("classifier")
-    scope = "backbone" if is_classifier or _is_backbone(Path(weights)) else "detector"
-    return record | {
-        "kind": "path",
-        "value": weights,
-        "scope": scope,
-        "input": dict(TORCHVISION_INPUT) if is_classifier else {},
-    }
+    fed = {}
+    if layout.endswith("classifier"):
+        fed = dict(PYCLS_INPUT if layout.startswith("pycls") else TORCHVISION_INPUT)
+    scope = "backbone" if fed or _is_backbone(Path(weights)) else "detector"
+    return record | {"kind": "path", "value": weights, "scope": scope, "input": fed}
 
 
 def _imagenet(model: Model) -> dict[str, Any]:
@@ -70,9 +81,17 @@ def _imagenet(model: Model) -> dict[str, Any]:
         url = TORCHVISION_WEIGHTS[model.backbone]
         digest = url.removesuffix(".pth").rsplit("-", 1)[-1]  # their names end in the first digits of the hash
         return {"kind": "url", "value": url, "sha256": digest, "scope": "backbone", "input": dict(TORCHVISION_INPUT)}
-    value = str(read_official(model.config).content["MODEL"]["WEIGHTS"])
+    for kind, url in PYCLS_WEIGHTS.items():
+        if model.backbone.lower().startswith(kind):
+            return {"kind": "url", "value": url, "scope": "backbone"}
+    at = WEIGHTS_PATHS[is_lazy(model.config)]
+    own = Edits(read_official(model.config).content).get(("model", "detector", "pretrained"))
+    if own == "torchvision://resnet50":
+        digest = "0676ba61"
+        return {"kind": "url", "value": f"{_TORCHVISION}resnet50-{digest}.pth", "sha256": digest, "scope": "backbone"}
+    value = str(Edits(read_official(model.config).content).get(at) or "")
     for path, changed in model.changes:
-        value = str(changed) if path == ("MODEL", "WEIGHTS") else value
+        value = str(changed) if path == at else value
     if "ImageNetPretrained" not in value:
         raise UnsupportedError(
             f"model.weights: {model.config} does not start from ImageNet weights (but from {value or 'nothing'}); "
@@ -96,13 +115,10 @@ def _zoo(weights: str, model: Model) -> dict[str, Any]:
         )
     fed: dict[str, Any] = {}
     if name != model.config:
-        content = read_official(name).content
-        fed = {
-            "INPUT.FORMAT": content["INPUT"]["FORMAT"],
-            "MODEL.PIXEL_MEAN": content["MODEL"]["PIXEL_MEAN"],
-            "MODEL.PIXEL_STD": content["MODEL"]["PIXEL_STD"],
-            "MODEL.RESNETS.STRIDE_IN_1X1": content["MODEL"]["RESNETS"]["STRIDE_IN_1X1"],
-        }
+        content = Edits(read_official(name).content)
+        paths = {key: INPUT_PATHS[key][0] if is_lazy(name) else tuple(key.split(".")) for key in INPUT_KEYS}
+        found = {key: content.get(path) for key, path in paths.items()}
+        fed = {key: value for key, value in found.items() if value is not None}  # a RegNet has no 1x1 with a stride
     return {"kind": "url", "value": value, "scope": "detector", "input": fed}
 
 

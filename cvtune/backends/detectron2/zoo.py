@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from cvtune.errors import MissingDependencyError, SpecError, UnsupportedError, nearest
+from cvtune.backends.detectron2.lazy.cache import lazy_contents
+from cvtune.errors import MissingDependencyError, SpecError, nearest
 
 __all__ = [
     "INSTALL",
@@ -22,6 +23,7 @@ __all__ = [
     "config_path",
     "defaults",
     "find_config",
+    "is_lazy",
     "left_out",
     "package_root",
     "plain",
@@ -36,10 +38,11 @@ Config = dict[str, Any]
 
 _S3 = "https://dl.fbaipublicfiles.com/detectron2/"
 _CAFFE2 = "https://dl.fbaipublicfiles.com/detectron/"
-_LAZY = "is a LazyConfig: Python code that imports Detectron2 and builds the model, where cvtune translates YAML"
 # Folders and file-name beginnings of files that no model is trained from.
 _PARTS = {"common": "is a part of other configs", "quick_schedules": "is a test of Detectron2's own, a few steps long"}
 _BASE = "is a part of other configs"
+# LazyConfigs are told apart by their names: to look into one runs its code.
+_LAZY_LEFT_OUT = {"torchvision_imagenet_R_50": "classifies whole images"}
 
 # MODEL_ZOO.md of Detectron2 0.6: box AP and mask AP on COCO val2017, in percent.
 _PUBLISHED_AP: Mapping[str, tuple[float, ...]] = {
@@ -68,6 +71,18 @@ _PUBLISHED_AP: Mapping[str, tuple[float, ...]] = {
     "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x": (44.3, 39.5),
     "Misc/cascade_mask_rcnn_R_50_FPN_1x": (42.1, 36.4),
     "Misc/cascade_mask_rcnn_R_50_FPN_3x": (44.3, 38.5),
+    "new_baselines/mask_rcnn_R_50_FPN_100ep_LSJ": (44.6, 40.3),
+    "new_baselines/mask_rcnn_R_50_FPN_200ep_LSJ": (46.3, 41.7),
+    "new_baselines/mask_rcnn_R_50_FPN_400ep_LSJ": (47.4, 42.5),
+    "new_baselines/mask_rcnn_R_101_FPN_100ep_LSJ": (46.4, 41.6),
+    "new_baselines/mask_rcnn_R_101_FPN_200ep_LSJ": (48.0, 43.1),
+    "new_baselines/mask_rcnn_R_101_FPN_400ep_LSJ": (48.9, 43.7),
+    "new_baselines/mask_rcnn_regnetx_4gf_dds_FPN_100ep_LSJ": (46.0, 41.3),
+    "new_baselines/mask_rcnn_regnetx_4gf_dds_FPN_200ep_LSJ": (48.1, 43.1),
+    "new_baselines/mask_rcnn_regnetx_4gf_dds_FPN_400ep_LSJ": (48.6, 43.5),
+    "new_baselines/mask_rcnn_regnety_4gf_dds_FPN_100ep_LSJ": (46.1, 41.6),
+    "new_baselines/mask_rcnn_regnety_4gf_dds_FPN_200ep_LSJ": (47.8, 43.0),
+    "new_baselines/mask_rcnn_regnety_4gf_dds_FPN_400ep_LSJ": (48.2, 43.3),
 }
 
 
@@ -75,7 +90,9 @@ _PUBLISHED_AP: Mapping[str, tuple[float, ...]] = {
 class OfficialConfig:
     """One official config: its name (`folder/file` without suffix), its file, and every key with its value.
 
-    `content` holds plain dicts, lists and tuples: Detectron2's defaults with the file and its bases merged in.
+    `content` holds plain dicts, lists and tuples: of YAML, Detectron2's defaults with the file and its bases merged in;
+    of a LazyConfig, its sections (`model`, `dataloader`, `optimizer`, `lr_multiplier`, `train`), where a value may be
+    `Code`.
     """
 
     name: str
@@ -126,6 +143,11 @@ def config_path(name: str) -> Path:
     return path if path.is_file() else path.with_suffix(".py")
 
 
+def is_lazy(name: str) -> bool:
+    """Whether a name of `zoo_names` is a LazyConfig, a file of Python, alone."""
+    return config_path(name).suffix == ".py"
+
+
 def find_config(name: str) -> str:
     """The official config that `name` means: its whole name, or its file name alone where only one folder has it.
 
@@ -163,8 +185,8 @@ def left_out(name: str) -> str | None:
         return "finds keypoints of persons"
     if "Panoptic" in folder or "panoptic" in file:
         return "segments panoptically: it needs labels of the background too"
-    if config_path(name).suffix == ".py":
-        return _LAZY
+    if is_lazy(name):
+        return _LAZY_LEFT_OUT.get(file)
     model = read_official(name).content["MODEL"]
     if model["META_ARCHITECTURE"] == "SemanticSegmentor":
         return "labels pixels, not objects"
@@ -194,25 +216,29 @@ def defaults() -> Any:
 
 @lru_cache(maxsize=64)
 def read_official(name: str) -> OfficialConfig:
-    """Read an official YAML config by its whole name: defaults, then its bases, then the file.
+    """Read an official config by its whole name. YAML: defaults, then its bases, then the file. LazyConfig: its code is
+    run by Detectron2 in a process of its own, once for each version.
 
     Raises:
-        UnsupportedError: it is a LazyConfig.
-        SpecError: it holds a key or a tag that is not known.
+        SpecError: YAML holds a key or a tag that is not known.
+        MissingDependencyError: a LazyConfig, and Detectron2 does not import.
     """
     from yacs.config import CfgNode
 
     path = config_path(name)
     if path.suffix == ".py":
-        raise UnsupportedError(
-            f"model.zoo: {name}: {_LAZY}; nearest: a YAML config, such as COCO-Detection/faster_rcnn_R_50_FPN_3x"
-        )
+        return OfficialConfig(name, path, lazy_contents(_config_root(), _lazy_names())[name])
     config = defaults().clone()
     try:
         config.merge_from_other_cfg(CfgNode(_with_bases(path)))
     except (KeyError, ValueError, AssertionError) as error:
         raise SpecError(f"model.zoo: {name}: cannot be read: {error}") from error
     return OfficialConfig(name, path, plain(config))
+
+
+@lru_cache(maxsize=1)
+def _lazy_names() -> tuple[str, ...]:
+    return tuple(name for name in zoo_names() if is_lazy(name) and left_out(name) is None)
 
 
 def plain(node: Any) -> Any:

@@ -232,7 +232,7 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         if not self.journal or not updated:
             return
         if self.step % every == 0 or self.step == 1 or self._iter == self._max_iters:
-            from cvtune.backends.torchvision.fabric import peak_memory_mb
+            from cvtune.backends.fabric import peak_memory_mb
 
             parts = {name: value for name, value in losses.items() if "loss" in name and name != "loss"}
             device = next(self.runner.model.parameters()).device

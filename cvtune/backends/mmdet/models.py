@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cvtune.backends.base import ModelInfo
-from cvtune.backends.mmdet.edits import Path
+from cvtune.backends.edits import Path
 from cvtune.backends.mmdet.translate_data import with_masks
 from cvtune.backends.mmdet.zoo import find_config, left_out, published, read_official
 from cvtune.errors import SpecError, UnsupportedError, nearest

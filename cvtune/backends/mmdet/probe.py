@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cvtune.backends.base import Host
 from cvtune.backends.mmdet.zoo import INSTALL, package_root
+from cvtune.backends.torch_host import torch_host
 from cvtune.errors import MissingDependencyError
 
 __all__ = ["probe"]
@@ -15,10 +18,8 @@ def probe() -> Host:
     Raises:
         MissingDependencyError: a package is not installed, or is installed but does not import (its error is shown).
     """
-    from cvtune.backends.torchvision.probe import probe as probe_torch
-
     package_root()
-    torch_host = probe_torch()
+    found = torch_host()
     try:
         from cvtune.kernels.finder import install, kernels_in_use
 
@@ -31,17 +32,11 @@ def probe() -> Host:
         raise MissingDependencyError(
             f"backend mmdet: installed but broken: {type(error).__name__}: {error}; reinstall: {INSTALL}"
         ) from error
-    kernels = {**torch_host.kernels, "mmcv._ext": kernels_in_use("mmcv._ext")["mmcv._ext"]}
+    kernels = {**found.kernels, "mmcv._ext": kernels_in_use("mmcv._ext")["mmcv._ext"]}
     versions = {"mmdet": mmdet.__version__, "mmengine": mmengine.__version__, "mmcv": mmcv.__version__}
-    return Host(
+    return replace(
+        found,
         backend_version=mmdet.__version__,
-        device=torch_host.device,
-        devices=torch_host.devices,
-        device_name=torch_host.device_name,
-        memory_bytes=torch_host.memory_bytes,
-        cpus=torch_host.cpus,
-        bf16=torch_host.bf16,
-        versions={**torch_host.versions, **versions},
+        versions={**found.versions, **versions},
         kernels=kernels,
-        problems=torch_host.problems,
     )

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from cvtune.backends.base import Recipe
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
+from cvtune.backends.layouts import peek_scope
 from cvtune.backends.mmdet.image_size import official_size
 from cvtune.backends.mmdet.models import Model, model_of, task_of
 from cvtune.backends.mmdet.translate_data import leaf_of
 from cvtune.backends.mmdet.translate_model import threshold_places
 from cvtune.backends.mmdet.zoo import official_batch, read_official
-from cvtune.backends.torchvision.layouts import peek_scope
 from cvtune.spec import Spec
 
 __all__ = ["TRAIN_IMAGES", "main_scheduler", "recipe", "repeats", "warmup_of"]

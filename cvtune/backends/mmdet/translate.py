@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvtune.backends.base import NativeConfig, Override
-from cvtune.backends.mmdet.edits import Edits, config_text, delta
+from cvtune.backends.edits import Edits, config_text, delta
 from cvtune.backends.mmdet.image_size import translate_size
 from cvtune.backends.mmdet.models import model_of_plan
 from cvtune.backends.mmdet.native import merge_native

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from cvtune.backends.mmdet.edits import Edits, Path
+from cvtune.backends.edits import Edits, Path
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 

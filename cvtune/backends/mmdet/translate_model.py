@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cvtune.backends.mmdet.edits import Edits, Path
+from cvtune.backends.edits import Edits, Path
 from cvtune.backends.mmdet.models import Model
 from cvtune.backends.mmdet.signatures import accepts
 from cvtune.backends.mmdet.zoo import walk

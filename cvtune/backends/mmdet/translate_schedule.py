@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
 from cvtune.backends.mmdet.recipes import main_scheduler, warmup_of
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan

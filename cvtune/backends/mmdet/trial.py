@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cvtune.backends.fabric import peak_memory_mb
 from cvtune.backends.lr_trial import rising_rates
 from cvtune.backends.mmdet.batches import seed_everything, seeded_loader
 from cvtune.backends.mmdet.models import model_of_plan
 from cvtune.backends.mmdet.runner import build_runner, read_config
 from cvtune.backends.mmdet.weights import load_weights
 from cvtune.backends.mmdet.weights_names import starting_weights
-from cvtune.backends.torchvision.fabric import peak_memory_mb
 from cvtune.plan import Plan
 from cvtune.runs import RunDir, read_json
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cvtune.backends.layouts import peek_layout, peek_scope
 from cvtune.backends.mmdet.models import Model
 from cvtune.backends.mmdet.zoo import find_config, published
-from cvtune.backends.torchvision.layouts import peek_layout, peek_scope
 from cvtune.errors import UnsupportedError
 
 __all__ = ["has_resnet_names", "starting_weights"]

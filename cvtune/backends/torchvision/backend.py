@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cvtune.backends.base import Detection, Host, ModelInfo, NativeConfig, PredictImage, Recipe
+from cvtune.backends.torch_host import torch_host
 from cvtune.backends.torchvision.models import models as _models
-from cvtune.backends.torchvision.probe import probe as _probe
 from cvtune.backends.torchvision.recipes import recipe as _recipe
 from cvtune.backends.torchvision.translate import FIELDS
 from cvtune.backends.torchvision.translate import translate as _translate
@@ -31,7 +31,7 @@ def models() -> Mapping[str, ModelInfo]:
 
 def probe() -> Host:
     """What torch and torchvision offer here."""
-    return _probe()
+    return torch_host()
 
 
 def recipe(spec: Spec) -> Recipe:

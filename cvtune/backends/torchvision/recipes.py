@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cvtune.backends.base import Recipe
-from cvtune.backends.torchvision.layouts import peek_scope
+from cvtune.backends.layouts import peek_scope
 from cvtune.backends.torchvision.models import BUILDERS, of_spec, resolve_weights
 from cvtune.spec import Spec
 

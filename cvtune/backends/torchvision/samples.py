@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,11 +125,3 @@ def collate(samples: Sequence[Sample]) -> tuple[list[torch.Tensor], list[dict[st
     """Images and targets as two lists: torchvision pads images of different sizes itself."""
     images, targets = zip(*samples, strict=True)
     return list(images), list(targets)
-
-
-def quiet_worker(worker: int) -> None:
-    """Keep OpenCV's own threads out of data-loading processes: one core each is what they are counted as."""
-    import cv2
-
-    cv2.setNumThreads(0)
-    os.environ["OMP_NUM_THREADS"] = "1"

@@ -18,18 +18,18 @@ import yaml
 from lightning.fabric import Fabric
 from torch import nn
 
+from cvtune.backends.batches import Batches, quiet_worker
 from cvtune.backends.checkpoints import check_class_lock, read_checkpoint
+from cvtune.backends.ema import Ema
+from cvtune.backends.fabric import keep_outputs_in_fp32, make_fabric, peak_memory_mb
 from cvtune.backends.journal import Journal, evaluation_record
 from cvtune.backends.saver import Saver
+from cvtune.backends.schedule import lr_at
 from cvtune.backends.seeds import mix_seed
 from cvtune.backends.stopping import StopRequest
-from cvtune.backends.torchvision.batches import Batches
 from cvtune.backends.torchvision.build import build_model
-from cvtune.backends.torchvision.ema import Ema
-from cvtune.backends.torchvision.fabric import keep_outputs_in_fp32, make_fabric, peak_memory_mb
 from cvtune.backends.torchvision.predict import detect
-from cvtune.backends.torchvision.samples import TrainingSamples, collate, quiet_worker
-from cvtune.backends.torchvision.schedule import lr_at
+from cvtune.backends.torchvision.samples import TrainingSamples, collate
 from cvtune.backends.torchvision.weights import load_weights
 from cvtune.classes import ClassMap
 from cvtune.errors import RunError

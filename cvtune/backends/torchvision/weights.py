@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from cvtune.backends.torchvision.layouts import find_layout, is_foreign
+from cvtune.backends.layouts import find_layout, is_foreign
 from cvtune.backends.weight_files import LoadReport, check_hash, fetch, is_trusted, load_checkpoint, state_dict_of
 from cvtune.errors import DataError
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+from cvtune.data.formats.listing import kinds_below
 from cvtune.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -17,36 +18,39 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "Format", "ReadSource", "detect_format", "load_format", "read_source"]
 
-FORMATS: Mapping[str, str] = MappingProxyType(
+FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "coco": "cvtune.data.formats.coco",
-        "lvis": "cvtune.data.formats.lvis",
-        "voc": "cvtune.data.formats.voc",
-        "yolo": "cvtune.data.formats.yolo",
-        "labelme": "cvtune.data.formats.labelme",
-        "labelme3": "cvtune.data.formats.labelme3",
-        "cvat": "cvtune.data.formats.cvat",
-        "via": "cvtune.data.formats.via",
-        "createml": "cvtune.data.formats.createml",
-        "label_studio": "cvtune.data.formats.label_studio",
-        "datumaro": "cvtune.data.formats.datumaro",
-        "supervisely": "cvtune.data.formats.supervisely",
-        "csv": "cvtune.data.formats.csv",
-        "openimages": "cvtune.data.formats.openimages",
-        "kitti": "cvtune.data.formats.kitti",
-        "dota": "cvtune.data.formats.dota",
-        "visdrone": "cvtune.data.formats.visdrone",
-        "wider_face": "cvtune.data.formats.wider_face",
-        "mot": "cvtune.data.formats.mot",
-        "mots": "cvtune.data.formats.mots",
-        "masks": "cvtune.data.formats.masks",
-        "cityscapes": "cvtune.data.formats.cityscapes",
-        "vott": "cvtune.data.formats.vott",
-        "imagefolder": "cvtune.data.formats.imagefolder",
-        "tfrecord": "cvtune.data.formats.tfrecord",
+        "coco": (".json",),
+        "lvis": (".json",),
+        "voc": ("<annotation>",),
+        "yolo": (".txt", ".yaml", ".yml", ".data", ".names"),
+        "labelme": (".json",),
+        "labelme3": ("<polygon>",),
+        "cvat": ("<annotations>",),
+        "via": (".json", ".csv"),
+        "createml": (".json",),
+        "label_studio": (".json",),
+        "datumaro": (".json",),
+        "supervisely": (".json",),
+        "csv": (".csv", ".tsv", ".parquet"),
+        "openimages": (".csv",),
+        "kitti": (".txt",),
+        "dota": (".txt",),
+        "visdrone": (".txt",),
+        "wider_face": (".txt",),
+        "mot": (".txt",),
+        "mots": (".png",),
+        "masks": ("masks/",),
+        "cityscapes": (".png", ".json"),
+        "vott": (".json",),
+        "imagefolder": (".jsonl", ".csv"),
+        "tfrecord": (".tfrecord", ".tfrecords", ".record", ".records"),
     }
 )
-"""Format name -> the module that fulfils `Format`. To add a format is to add a line here, and the module."""
+"""Format name -> the suffixes of files, names of folders ("masks/") and tags, without one of which nothing is of it.
+
+A format's module bears its name and fulfils `Format`. To add a format is to add a line here, and the module.
+"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def load_format(name: str) -> Format:
     """
     if name not in FORMATS:
         raise DataError(f"format: {name!r} is unknown; allowed: auto, {', '.join(FORMATS)}{nearest(name, FORMATS)}")
-    return cast(Format, importlib.import_module(FORMATS[name]))
+    return cast(Format, importlib.import_module(f"cvtune.data.formats.{name}"))
 
 
 def detect_format(path: Path) -> tuple[str, str]:
@@ -110,7 +114,9 @@ def detect_format(path: Path) -> tuple[str, str]:
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; correct the path of the annotations")
-    found = {name: evidence for name in FORMATS if (evidence := load_format(name).detect(path))}
+    there = kinds_below(path)
+    possible = [name for name, kinds in FORMATS.items() if not there.isdisjoint(kinds)]
+    found = {name: evidence for name in possible if (evidence := load_format(name).detect(path))}
     if len(found) == 1:
         return next(iter(found.items()))
     if not found:
@@ -141,6 +147,8 @@ def _contents(path: Path) -> str:
                 open_coco(path)
             except DataError as error:
                 return f"read as COCO: {error}"
+        if path.suffix.lower() in {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"}:
+            return "it is an archive; unpack it, and give the folder"
         return f"it is a {path.suffix or 'suffixless'} file of {path.stat().st_size:,} bytes"
     suffixes: dict[str, int] = {}
     for entry in path.iterdir():

@@ -20,6 +20,8 @@ __all__ = ["detect", "read", "subsets", "write"]
 LOOK_AT = 20
 # What Roboflow calls the file of each split.
 EXPORTED = "_annotations.coco.json"
+# COCO's own files beside its instances.
+OTHERS = ("captions_", "panoptic_", "person_keypoints_", "stuff_")
 
 
 def detect(path: Path) -> str | None:
@@ -32,9 +34,9 @@ def detect(path: Path) -> str | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """The COCO files of a folder, by name: Roboflow's by their folder (train, valid), others by their stem."""
-    files = _coco_files(path) if path.is_dir() else []
-    return tuple(_label(file) for file in files) if len(files) > 1 else ()
+    """The COCO files of a folder, by name: those in folders of splits (train, valid) by these, others by their stem."""
+    files = _files_by_label(path) if path.is_dir() else {}
+    return tuple(files) if len(files) > 1 else ()
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -54,6 +56,9 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     came.update(receipt.classes_dropped - lost)
     receipt.count_in(len(dataset.images) + receipt.images_dropped - images_lost, came)
     receipt.files.append(file)
+    for other in sorted(file.parent.glob("*.json")) if source.path.is_dir() else ():
+        if other.name.startswith(OTHERS) and other.name.split("_")[-1] == file.name.split("_")[-1]:
+            receipt.note("file-skipped", other.name, f"beside {file.name}: not of objects, or of the same ones")
     dataset = _without_placeholder(dataset, file, receipt)
     missing = [image.file_name for image in dataset.images if image.path is None]
     if missing:
@@ -101,12 +106,23 @@ def _objects_of_placeholder(file: Path) -> int:
 
 
 def _coco_files(path: Path) -> list[Path]:
+    """The files of objects: in the folder and its `annotations`, Roboflow's, or else in folders of splits."""
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and _is_coco(path) else []
     beside = sorted(path.glob("*.json"))[:LOOK_AT]
     below = sorted(path.glob("annotations/*.json"))[:LOOK_AT]
     exported = sorted(path.glob(f"*/{EXPORTED}"))
-    return [file for file in dict.fromkeys([*beside, *below, *exported]) if _is_coco(file)]
+    found = [file for file in dict.fromkeys([*beside, *below, *exported]) if _holds_objects(file)]
+    for pattern in ("*/*.json", "*/annotations/*.json"):
+        found = found or [file for file in sorted(path.glob(pattern))[:LOOK_AT] if _holds_objects(file)]
+    # COCO's own files of keypoints repeat a part of the instances.
+    instances = {file.with_name(file.name.removeprefix("instances_")) for file in found if _is_instances(file)}
+    return [file for file in found if file.with_name(file.name.removeprefix("person_keypoints_")) not in instances
+            or _is_instances(file)]  # fmt: skip
+
+
+def _is_instances(file: Path) -> bool:
+    return file.name.startswith("instances_")
 
 
 def _is_coco(file: Path) -> bool:
@@ -116,8 +132,24 @@ def _is_coco(file: Path) -> bool:
         return False
 
 
-def _label(file: Path) -> str:
-    return file.parent.name if file.name == EXPORTED else file.stem
+def _holds_objects(file: Path) -> bool:
+    """Whether it is COCO, and neither captions nor a panoptic segmentation."""
+    try:
+        opened = open_coco(file)
+        first = next(chain.from_iterable(opened.chunks("annotations")), {"category_id": 0})
+        return "category_id" in first and not is_lvis(opened)
+    except DataError:
+        return False
+
+
+def _files_by_label(path: Path) -> dict[str, Path]:
+    """The COCO files of a folder by what they are called: their stem, or the folder of their split."""
+    found: dict[str, Path] = {}
+    for file in _coco_files(path):
+        above = file.relative_to(path).parts[:-1]
+        label = above[0] if above and above != ("annotations",) else file.stem
+        found[label if label not in found else f"{label}_{file.stem}"] = file
+    return found
 
 
 def _choose(path: Path, subset: str | None) -> Path:
@@ -125,7 +157,7 @@ def _choose(path: Path, subset: str | None) -> Path:
         if subset is not None:
             raise DataError(f"{path}: a COCO file has no subsets; got {subset!r}; give the folder, or leave it out")
         return path
-    files = {_label(file): file for file in _coco_files(path)}
+    files = _files_by_label(path)
     if not files:
         raise DataError(f"{path}: no COCO file in this folder, in `annotations` below it, or in folders of splits")
     if subset is None:

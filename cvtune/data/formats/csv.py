@@ -203,7 +203,9 @@ def _entries(files: Sequence[_File], source: ReadSource, normalised: bool, recei
     """The images in the order of the tables, each with the objects of all its rows."""
     root = source.path if source.path.is_dir() else source.path.parent
     called_so = {_text(row.cells[file.columns.at["image"]]) for file in files for row in file.table.rows}
-    finders = Finders(root, source.images, called_so)
+    splits = [name for file in files for name in (file.path.stem, file.path.stem.split("_")[0])]
+    beside = [f"{above}{name}" for name in dict.fromkeys(splits) for above in ("", "images/")]
+    finders = Finders(root, source.images, called_so, beside)
     for file in files:
         rows: dict[str, list[Row]] = {}
         unnamed: list[Row] = []

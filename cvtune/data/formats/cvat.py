@@ -1,9 +1,10 @@
-"""CVAT XML 1.1 for images: boxes, polygons, masks and ellipses of all images in one file."""
+"""CVAT XML 1.1: boxes, polygons, masks and ellipses of all images, or of the frames of a video, in one file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from cvtune.data.coco import Category, Dataset
 from cvtune.data.formats import ReadSource
+from cvtune.data.formats.cvat_tracks import frames
 from cvtune.data.formats.cvat_write import write
 from cvtune.data.formats.entries import MOST_PIXELS, Entry, Patch, Shape, assemble, no_area
 from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files
@@ -56,7 +58,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     COCO's. `where` counts the shapes of an image from 1.
 
     Raises:
-        DataError: no such file, malformed XML, tracks of a video, or an unknown subset.
+        DataError: no such file, malformed XML, or an unknown subset.
     """
     files = find_files(source.path, ".xml")
     by_folder = source.subset is not None and bool(files.subsets)
@@ -75,8 +77,8 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     entries: list[Entry] = []
     parts: dict[str, int] = {}
     for file, root in roots.items():
-        if root.find("track") is not None:
-            raise DataError(f"{file}: holds tracks of a video; export the task as 'CVAT for images 1.1'")
+        if file in chosen and (by_folder or source.subset is None) and root.find("track") is not None:
+            entries += frames(root, files.label(file), partial(finders.find, file=file), _shape)
         for element in root.findall("image"):
             part = element.get("subset", "")
             parts[part] = parts.get(part, 0) + 1
@@ -114,6 +116,7 @@ def _categories(roots: Any) -> list[Category]:
             name = (label.findtext("name") or "").strip()
             if name and not (label.findtext("parent") or "").strip():  # points of a skeleton have a parent
                 listed.setdefault(name)
+        used.update(track.get("label", "").strip() for track in root.findall("track"))
         for image in root.findall("image"):
             used.update(shape.get("label", "").strip() for shape in image if shape.tag in SHAPES)
     names = [*listed, *sorted(used - set(listed) - {""})]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
@@ -83,11 +83,11 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
 
 def _label(name: str, attributes: Mapping[str, None]) -> str:
     listed = "".join(
-        f"<attribute><name>{escape(key)}</name><mutable>False</mutable><input_type>text</input_type>"
+        f"<attribute><name>{escape(key, quote=False)}</name><mutable>False</mutable><input_type>text</input_type>"
         "<default_value></default_value><values></values></attribute>"
         for key in attributes
     )
-    return f"        <label><name>{escape(name)}</name><attributes>{listed}</attributes></label>\n"
+    return f"        <label><name>{escape(name, quote=False)}</name><attributes>{listed}</attributes></label>\n"
 
 
 def _shapes(annotation: Annotation, image: Image, label: str, groups: Groups, receipt: Receipt) -> list[str]:
@@ -119,7 +119,7 @@ def _shapes(annotation: Annotation, image: Image, label: str, groups: Groups, re
 def _element(tag: str, values: Mapping[str, Any], annotation: Annotation) -> str:
     listed = "".join(f" {key}={_quoted(str(value))}" for key, value in values.items())
     inner = "".join(
-        f"      <attribute name={_quoted(key)}>{escape(value)}</attribute>\n"
+        f"      <attribute name={_quoted(key)}>{escape(value, quote=False)}</attribute>\n"
         for key, value in _attributes(annotation).items()
     )
     return f"    <{tag}{listed}>\n{inner}    </{tag}>\n"
@@ -139,4 +139,4 @@ def _runs(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> str:
 
 
 def _quoted(text: str) -> str:
-    return quoteattr(text, {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
+    return '"' + escape(text).replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;") + '"'

@@ -75,8 +75,10 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     return assemble(entries, alphabetical(names), receipt, source=source.path, first_image_id=first, sized=False)
 
 
-def _is_dota(lines: Sequence[str]) -> bool:
+def _is_dota(lines: Sequence[str]) -> bool | None:
     body = [line for line in lines if not HEADER.match(line)][:20]
+    if not body:
+        return None  # an image without objects
     return 2 * sum(_fields(line) is not None for line in body) > len(body)
 
 

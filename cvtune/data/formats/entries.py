@@ -91,6 +91,18 @@ class Entry:
     embedded: bool = False
 
 
+@dataclass(slots=True)
+class _Names:
+    """How many images something is true of, and the first one's name."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, name: str) -> None:
+        self.first = self.first if self.count else name
+        self.count += 1
+
+
 def alphabetical(names: Iterable[str | None]) -> tuple[Category, ...]:
     """Categories 1, 2, ... over the sorted names, for formats that do not number them."""
     return tuple(Category(i, name) for i, name in enumerate(sorted({name for name in names if name}), start=1))
@@ -129,7 +141,7 @@ def decode_png(content: bytes) -> NDArray[np.bool_] | str:
 
 
 def assemble(
-    entries: Sequence[Entry],
+    entries: Iterable[Entry],
     categories: Sequence[Category],
     receipt: Receipt,
     *,
@@ -143,7 +155,7 @@ def assemble(
     size is dropped with its objects.
 
     Args:
-        entries: the images, in order.
+        entries: the images, in order; each is let go of before the next is asked for.
         categories: every class that a shape may name.
         receipt: where drops, repairs and notes go.
         source: what was read, for messages.
@@ -156,21 +168,23 @@ def assemble(
     ids = {category.name: category.id for category in categories}
     images: list[Image] = []
     annotations: list[Annotation] = []
-    missing: list[Entry] = []
-    unsized: list[str] = []
+    missing, embedded, unsized = _Names(), _Names(), _Names()
     owners: dict[Path, str] = {}
+    count = objects = 0
     for image_id, entry in enumerate(entries, start=first_image_id):
+        count += 1
+        objects += len(entry.shapes)
         names = Counter(shape.name or None for shape in entry.shapes)
         receipt.count_in(1, names)
-        if entry.path is None and not entry.embedded:
-            missing.append(entry)
+        if entry.path is None:
+            (embedded if entry.embedded else missing).add(entry.file_name)
         if entry.size_wh is not None and entry.size_wh[0] * entry.size_wh[1] > LARGEST:
             detail = f"{entry.size_wh[0]} x {entry.size_wh[1]} pixels"
             receipt.repair("image-size-implausible", entry.where, detail)
             entry = replace(entry, size_wh=None)
         size, problem = _size(entry)
         if size is None:
-            unsized.append(entry.file_name)
+            unsized.add(entry.file_name)
             receipt.drop_image(*problem, names)
             continue
         if sized and entry.size_wh is None:
@@ -184,17 +198,15 @@ def assemble(
             if annotation is not None:
                 annotations.append(annotation)
         _note_doubles(entry, receipt)
-    if unsized and not images and any(entry.shapes for entry in entries):
+    if unsized.count and not images and objects:
         raise DataError(
-            f"{source}: none of its {len(entries):,} images has a known size (the first: {unsized[0]!r}); give the "
+            f"{source}: none of its {count:,} images has a known size (the first: {unsized.first!r}); give the "
             "folder of the images with `images`"
         )
-    if missing:
-        detail = f"{len(missing):,} of {len(entries):,}, the first: {missing[0].file_name}"
-        receipt.note("image-missing", str(source), detail)
-    embedded = [entry.file_name for entry in entries if entry.embedded and entry.path is None]
-    if embedded:
-        receipt.note("image-embedded", str(source), f"{len(embedded):,} images, the first: {embedded[0]}")
+    if missing.count:
+        receipt.note("image-missing", str(source), f"{missing.count:,} of {count:,}, the first: {missing.first}")
+    if embedded.count:
+        receipt.note("image-embedded", str(source), f"{embedded.count:,} images, the first: {embedded.first}")
     return Dataset(tuple(images), tuple(annotations), tuple(categories))
 
 

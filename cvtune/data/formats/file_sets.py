@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cvtune.data.formats.listing import levels
 from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
@@ -48,34 +49,37 @@ def find_files(path: Path, *suffixes: str) -> FileSet:
     """The files with one of `suffixes`: `path` itself, those right in it, or else those up to three folders below."""
     if path.is_file():
         return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
-    pattern = ""
-    for _ in range(DEEPEST + 1):
-        pattern += "*" if not pattern else "/*"
-        found = sorted(file for file in path.glob(pattern) if file.suffix.lower() in suffixes and file.is_file())
-        files = tuple(file for file in found if not _is_receipt(file))
-        if files:
-            folders = tuple(dict.fromkeys(file.relative_to(path).parts[0] for file in files)) if "/" in pattern else ()
-            return FileSet(path, files, folders if len(folders) > 1 else ())
-    return FileSet(path, ())
+    names = _names(path, suffixes)
+    folders = tuple(dict.fromkeys(parts[0] for parts in names if len(parts) > 1))
+    return FileSet(path, tuple(path.joinpath(*parts) for parts in names), folders if len(folders) > 1 else ())
+
+
+def _names(path: Path, suffixes: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The files of `find_files` in a folder, each as the folders above it and its name."""
+    for found in levels(path, suffixes, DEEPEST):
+        names = [parts for parts in found if parts[-1] != "receipt.json" or not _is_receipt(path.joinpath(*parts))]
+        if names:
+            return names
+    return []
 
 
 def _is_receipt(file: Path) -> bool:
     """Whether a file is what `cvtune convert` leaves beside its output; an image may be called receipt too."""
-    if file.name != "receipt.json":
-        return False
     top = json_top(file)
     return top is not None and {"from", "to", "counts", "outputs"} <= set(top.keys)
 
 
 def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: str) -> str | None:
     """Evidence that most files below `path` with one of `suffixes` are what `accept` takes, or None."""
-    files = find_files(path, *suffixes)
-    looked: Sequence[Path] = files.files[:: max(1, len(files.files) // LOOK_AT)][:LOOK_AT]
-    hits = sum(map(accept, looked))
+    folder = path.parent if path.is_file() else path
+    named = path.is_file() and path.suffix.lower() in suffixes
+    names = [(path.name,)] if named else [] if path.is_file() else _names(path, suffixes)
+    looked = names[:: max(1, len(names) // LOOK_AT)][:LOOK_AT]
+    hits = sum(accept(folder.joinpath(*parts)) for parts in looked)
     if not hits or 2 * hits <= len(looked):
         return None
-    first = files.label(files.files[0])
-    return f"{first} with {what}" if len(files.files) == 1 else f"{len(files.files)} files such as {first} with {what}"
+    first = "/".join(names[0])
+    return f"{first} with {what}" if len(names) == 1 else f"{len(names)} files such as {first} with {what}"
 
 
 class Finders:

@@ -1,22 +1,26 @@
 """KITTI's 2D objects: ``label_2/<image>.txt`` beside ``image_2/<image>.png``.
 
 A line is: type, truncated, occluded, alpha, left, top, right, bottom, height, width, length, x, y, z, rotation_y, and
-in results a score. Boxes are in pixels from 0. DontCare regions count for no class and against none; COCO's crowds are
-of one class each, so the regions are no objects here: they are kept in `Image.extra["ignore_regions"]`.
+in results a score. In ``label_02/<sequence>.txt``, of the tracking benchmark, each line begins with frame and track,
+and the images are ``image_02/<sequence>/<frame>.png``. Boxes are in pixels from 0. DontCare regions count for no class
+and against none; COCO's crowds are of one class each, so the regions are no objects here: they are kept in
+`Image.extra["ignore_regions"]`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cvtune.data.coco import Annotation, Dataset, Image
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble
+from cvtune.data.formats.file_sets import FileSet
 from cvtune.data.formats.label_folders import IGNORED, Beside, known_size, label_files
+from cvtune.data.formats.mask_images import mask_files
 from cvtune.data.formats.texts import number, read_lines
 from cvtune.data.formats.writing import (
     Losses,
@@ -35,6 +39,7 @@ from cvtune.runs import write_text
 __all__ = ["detect", "read", "subsets", "write"]
 
 BESIDE = ("image_2", "images", "image_02", "image")
+TRACKED = ("image_02", "image_2", "images")
 IGNORE = "DontCare"
 # Name of a field -> its places in a line, and what KITTI writes where it is not known.
 FIELDS = {
@@ -49,7 +54,7 @@ FIELDS = {
 
 
 def detect(path: Path) -> str | None:
-    """Evidence that `path` is KITTI: text files whose lines are a word and 14 or 15 numbers."""
+    """Evidence that `path` is KITTI: text files whose lines are a word and 14 or 15 numbers, or those of tracks."""
     files = label_files(path, _is_kitti)
     return f"{len(files.files):,} .txt files of KITTI's 15 columns" if files.files else None
 
@@ -76,14 +81,18 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     entries = []
     for file in files.files:
         if file not in inside:
-            names |= {line.split()[0] for line in read_lines(file) if line and line.split()[0] != IGNORE}
+            names |= {fields[0] for line in read_lines(file) if (fields := _fields(line)) and fields[0] != IGNORE}
             continue
-        path, name = beside.find(file)
         label = files.label(file)
-        shapes, ignored = _objects(file, label, receipt)
-        names |= {shape.name for shape in shapes}
-        extra = {IGNORED: ignored} if ignored else {}
-        entries.append(Entry(label, name, known_size(path), path, shapes, extra))
+        frames = _objects(file, label, receipt)
+        alone = {None: beside.find(file)} if None in frames else {}
+        found = alone or _frames(file, files, source.images, frames)
+        for frame, (path, name) in found.items():
+            shapes, ignored = frames.get(frame, ([], []))
+            names |= {shape.name for shape in shapes}
+            extra: dict[str, Any] = {IGNORED: ignored} if ignored else {}
+            where = label if frame is None else f"{label} frame {frame}"
+            entries.append(Entry(where, name, known_size(path), path, shapes, extra))
     regions = sum(len(entry.extra.get(IGNORED, ())) for entry in entries)
     if regions:
         detail = f"{regions:,} {IGNORE} regions, kept in the images' {IGNORED!r}"
@@ -139,39 +148,76 @@ def _is_kitti(lines: Sequence[str]) -> bool:
 
 
 def _fields(line: str) -> list[str] | None:
-    """The fields of a line where they look like KITTI's. The box may be no number: that is the object's fault."""
+    """The fields of a line from its class on, where they look like KITTI's; those of tracking at the end too.
+
+    The box may be no number: that is the object's fault.
+    """
     fields = line.split()
+    tracked: list[str] = []
+    if len(fields) in {17, 18} and all(number(field).is_integer() for field in fields[:2]):
+        tracked, fields = fields[:2], fields[2:]
     if len(fields) not in {15, 16} or math.isfinite(number(fields[0])):
         return None
-    return fields if sum(math.isfinite(number(field)) for field in fields[1:]) >= 8 else None
+    if sum(math.isfinite(number(field)) for field in fields[1:]) < 8:
+        return None
+    return fields if not tracked else [*fields, *[""] * (16 - len(fields)), *tracked]
 
 
-def _objects(file: Path, label: str, receipt: Receipt) -> tuple[list[Shape], list[list[float]]]:
-    shapes: list[Shape] = []
-    ignored: list[list[float]] = []
-    for line_number, line in enumerate(read_lines(file, receipt, label), start=1):
-        if not line:
-            continue
+Objects = tuple[list[Shape], list[list[float]]]
+
+
+def _objects(file: Path, label: str, receipt: Receipt) -> dict[int | None, Objects]:
+    """(objects, regions to be ignored) by frame; of a file that is one image by None."""
+    found: dict[int | None, Objects] = {}
+    lines = [(n, line) for n, line in enumerate(read_lines(file, receipt, label), start=1) if line]
+    tracking = any(len(_fields(line) or ()) > 16 for _, line in lines)
+    if not tracking:
+        found[None] = ([], [])
+    for line_number, line in lines:
         where = f"{label} line {line_number}"
         fields = _fields(line)
-        if fields is None:
+        frame = int(number(fields[16])) if fields is not None and len(fields) > 16 else None
+        if fields is None or (frame is None) == tracking:
             name = line.split()[0]
             detail = f"expected a class and 14 or 15 numbers, got {line[:80]!r}"
-            shapes.append(Shape(where, name, fault=("row-malformed", detail)))
+            if tracking:  # without a frame there is no image to put it on
+                unknown: dict[str | None, int] = {None: 1}
+                receipt.count_in(0, unknown)
+                receipt.drop("row-malformed", where, detail)
+            else:
+                found[None][0].append(Shape(where, name, fault=("row-malformed", detail)))
             continue
+        shapes, ignored = found.setdefault(frame, ([], []))
         x0, y0, x1, y1 = (number(field) for field in fields[4:8])
         if fields[0] == IGNORE:
             if all(map(math.isfinite, (x0, y0, x1, y1))):
                 ignored.append([x0, y0, x1 - x0, y1 - y0])
             continue
-        extra: dict[str, Any] = {}
-        for name, (start, stop, unknown) in FIELDS.items():
-            values = fields[start:stop]
-            if values and " ".join(values) != unknown and all(math.isfinite(number(v)) for v in values):
+        extra: dict[str, Any] = {} if frame is None else {"track_id": plain(number(fields[17])), "frame": frame}
+        for name, (start, stop, missing) in FIELDS.items():
+            values = [value for value in fields[start:stop] if value]
+            if values and " ".join(values) != missing and all(math.isfinite(number(v)) for v in values):
                 numbers = [plain(number(value)) for value in values]
                 extra[name] = numbers if len(numbers) > 1 else numbers[0]
         shapes.append(Shape(where, fields[0], (x0, y0, x1, y1), extra=extra))
-    return shapes, ignored
+    return found
+
+
+def _frames(
+    file: Path, files: FileSet, images: Path | None, frames: Mapping[int | None, Any]
+) -> dict[int | None, tuple[Path | None, str]]:
+    """Frame -> (its image or None, what that is called): those with objects, and those whose image is there."""
+    bases = [images] if images is not None else [file.parent.parent / name for name in TRACKED]
+    folder = next((base / file.stem for base in bases if (base / file.stem).is_dir()), None)
+    paths = {int(path.stem): path for path in (mask_files(folder) if folder else []) if path.stem.isdecimal()}
+    root = images if images is not None else files.root
+    found: dict[int | None, tuple[Path | None, str]] = {}
+    for frame in sorted({*paths, *(frame for frame in frames if frame is not None)}):
+        path = paths.get(frame)
+        inside = path is not None and path.is_relative_to(root)
+        name = path.relative_to(root).as_posix() if path is not None and inside else f"{file.stem}/{frame:06d}.png"
+        found[frame] = (path, name)
+    return found
 
 
 def _line(name: str, annotation: Annotation) -> str:

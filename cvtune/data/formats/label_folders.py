@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cvtune.data.formats.entries import size_of_image
 from cvtune.data.formats.file_sets import FileSet
+from cvtune.data.formats.listing import folders_in, names_in
 from cvtune.data.formats.texts import read_lines
 from cvtune.data.image_files import ImageFinder
 from cvtune.errors import DataError
@@ -20,15 +21,15 @@ IGNORED = "ignore_regions"
 """The key of `Image.extra` with regions that count neither as objects nor as background: [[x, y, w, h], ...]."""
 
 
-def label_files(path: Path, accept: Callable[[Sequence[str]], bool]) -> FileSet:
+def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> FileSet:
     """The text files of those folders, four deep, in which most files that hold anything are what `accept` takes.
 
     Args:
         path: a folder, or one file.
-        accept: whether the lines of a file (stripped, none empty) are of the format.
+        accept: whether the lines of a file (stripped, none empty) are of the format; None where they do not tell.
     """
     if path.is_file():
-        good = path.suffix.lower() == ".txt" and accept(_filled(path))
+        good = path.suffix.lower() == ".txt" and accept(_filled(path)) is True
         return FileSet(path.parent, (path,) if good else ())
     files: list[Path] = []
     seen: set[str] = set()
@@ -40,14 +41,10 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool]) -> FileSet:
             if real in seen:
                 continue
             seen.add(real)
-            try:
-                entries = sorted(folder.iterdir())
-            except OSError:
-                continue
-            texts = [entry for entry in entries if entry.suffix.lower() == ".txt" and entry.is_file()]
+            texts = [folder.joinpath(*parts) for parts in names_in(folder, (".txt",))]
             if _mostly(texts, accept):
                 files += texts
-            below += [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            below += [folder / name for name in folders_in(folder) if not name.startswith(".")]
         level = below
     files.sort()
     tops = tuple(dict.fromkeys(file.relative_to(path).parts[0] for file in files if file.parent != path))
@@ -77,7 +74,8 @@ class Beside:
         top = folder.relative_to(self._root).parts[0] if folder != self._root else ""
         if folder not in self._finders:
             if self._images is None:
-                places = [folder.parent / name for name in self._names] + [folder, folder.parent]
+                near = (folder.parent, folder.parent.parent) if top else (folder.parent,)
+                places = [base / name for base in near for name in self._names] + [folder, folder.parent]
             else:
                 bases = [self._images / top, self._images]
                 places = [base / name for base in bases for name in self._names]
@@ -102,14 +100,15 @@ def known_size(path: Path | None) -> tuple[int, int] | None:
         return None
 
 
-def _mostly(texts: Sequence[Path], accept: Callable[[Sequence[str]], bool]) -> bool:
+def _mostly(texts: Sequence[Path], accept: Callable[[Sequence[str]], bool | None]) -> bool:
     looked = hits = 0
     for file in texts:
         lines = _filled(file)
-        if not lines:
+        told = accept(lines) if lines else None
+        if told is None:
             continue
         looked += 1
-        hits += accept(lines)
+        hits += told
         if looked == LOOK_AT:
             break
     return 2 * hits > looked

@@ -38,6 +38,9 @@ class StudioTask:
     size_wh: tuple[int, int] = (0, 0)
 
 
+MARKS = ("annotation_id", "annotator", "lead_time")
+
+
 def is_tasks(file: Path) -> bool:
     """Whether a file is a list of tasks."""
     top = json_top(file)
@@ -103,7 +106,8 @@ def _is_task(record: Any) -> bool:
         return False
     if isinstance(record.get("data"), dict):
         return any(isinstance(record.get(key), list) for key in ("annotations", "completions"))
-    return bool(_image(record)) and bool(_minimal(record))
+    # Of JSON-MIN; a task without results has the marks of its annotation alone.
+    return bool(_image(record)) and (bool(_minimal(record)) or any(key in record for key in MARKS))
 
 
 def _minimal(record: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:

@@ -87,7 +87,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.name == "gt.txt" else []
-    for pattern in ("gt/gt.txt", "*/gt/gt.txt", "*/*/gt/gt.txt"):
+    for pattern in ("gt/gt.txt", "*/gt/gt.txt", "*/*/gt/gt.txt", "*/*/*/gt/gt.txt"):
         if found := sorted(path.glob(pattern)):
             return found
     return []

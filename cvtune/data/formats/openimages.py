@@ -7,7 +7,7 @@ the image's size and is scaled to it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,6 @@ Key = tuple[str, str, tuple[float, ...]]
 class _Csv:
     path: Path
     label: str
-    table: Table
     at: Mapping[str, int]
 
     def cell(self, row: Row, name: str) -> str:
@@ -80,21 +79,33 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         hint = nearest(source.subset, allowed)
         raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: {', '.join(allowed) or 'none'}{hint}")
     root = source.path if source.path.is_dir() else source.path.parent
-    every = [(_open(file, root, receipt), kind) for file, kind in kinds.items()]
-    categories, ids = _classes(root, [csv for csv, _ in every], receipt)
-    chosen = [(csv, kind) for csv, kind in every if source.subset in {None, _part(csv.path)}]
-    receipt.files += [csv.path for csv, _ in chosen]
     rows: dict[str, list[tuple[_Csv, str, Row]]] = {}
-    for csv, kind in chosen:
-        for line in csv.table.ragged:
+    used: set[str] = set()
+    for file, kind in kinds.items():
+        csv, table = _open(file, root, receipt)
+        used.update(csv.cell(row, "LabelName") for row in table.rows)
+        if source.subset not in {None, _part(file)}:
+            continue
+        receipt.files.append(file)
+        for line in table.ragged:
             receipt.note("row-malformed", f"{csv.label} line {line}", "its cells are not as many as the header's")
-        for row in csv.table.rows:
+        for row in table.rows:
             rows.setdefault(csv.cell(row, "ImageID"), []).append((csv, kind, row))
+        del table  # of fifteen million rows
+    categories, ids = _classes(root, sorted(used - {""}), receipt)
     folders = [source.images] if source.images is not None else _image_folders(root)
     finders = Finders(root, source.images, beside=[str(folder) for folder in folders])
     mask_finder = ImageFinder([folder for base in (root, root.parent) for folder in _mask_folders(base)])
-    entries: list[Entry] = []
-    for image_id, found in rows.items():
+    entries = _entries(rows, finders, mask_finder, ids)
+    return assemble(entries, categories, receipt, source=source.path, sized=False)
+
+
+def _entries(
+    rows: dict[str, list[tuple[_Csv, str, Row]]], finders: Finders, masks: ImageFinder, ids: Mapping[str, Category]
+) -> Iterator[Entry]:
+    """The images one after another; `rows` is emptied on the way."""
+    for image_id in list(rows):
+        found = rows.pop(image_id)
         path, name = finders.find(image_id, found[0][0].path)
         name = name if path is not None else f"{image_id}.jpg"
         size: tuple[int, int] | None = None
@@ -103,9 +114,8 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
                 size = size_of_image(path)
             except DataError:
                 size = None
-        shapes = _shapes(found, size, mask_finder, ids)
-        entries.append(Entry(f"{found[0][0].label} image {image_id}", name, None, path, shapes))
-    return assemble(entries, categories, receipt, source=source.path, sized=False)
+        shapes = _shapes(found, size, masks, ids)
+        yield Entry(f"{found[0][0].label} image {image_id}", name, size, path, shapes)
 
 
 def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
@@ -131,10 +141,10 @@ def _part(file: Path) -> str | None:
     return next((part for part in PARTS if part in file.name.lower() or part == file.parent.name.lower()), None)
 
 
-def _open(file: Path, root: Path, receipt: Receipt) -> _Csv:
+def _open(file: Path, root: Path, receipt: Receipt) -> tuple[_Csv, Table]:
     label = FileSet(root, ()).label(file)
     table = read_table(file, receipt, label)
-    return _Csv(file, label, table, {name: i for i, name in reversed(list(enumerate(table.columns)))})
+    return _Csv(file, label, {name: i for i, name in reversed(list(enumerate(table.columns)))}), table
 
 
 def _image_folders(root: Path) -> list[Path]:
@@ -152,9 +162,8 @@ def _mask_folders(root: Path) -> list[Path]:
     return [folder for folder in named if folder.is_dir()]
 
 
-def _classes(root: Path, files: Sequence[_Csv], receipt: Receipt) -> tuple[tuple[Category, ...], dict[str, Category]]:
+def _classes(root: Path, used: Sequence[str], receipt: Receipt) -> tuple[tuple[Category, ...], dict[str, Category]]:
     """The categories, and label -> category. Classes of the descriptions that no row has are left out of neither."""
-    used = sorted({csv.cell(row, "LabelName") for csv in files for row in csv.table.rows} - {""})
     names: dict[str, str] = {}
     beside = sorted(root.glob("*class-descriptions*.csv")) or sorted(root.parent.glob("*class-descriptions*.csv"))
     if beside:

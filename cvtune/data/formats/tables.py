@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cvtune.data.formats.texts import read_text
+from cvtune.data.formats.texts import number, read_text
+from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.errors import DataError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = ",;\t|"
 HEAD = 1 << 16  # bytes that are looked at to tell what a table is
 MAGIC = b"PAR1"
+MOST_TEXTS = 1 << 14  # that are told from others at a time
+BARE = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +84,36 @@ def _parse(path: Path, text: str) -> Table:
     reader = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
     columns: tuple[str, ...] = ()
     rows: list[Row] = []
+    # Classes, flags and image names repeat over millions of rows: each is held once.
+    once: dict[str, str] = {}
     ragged: list[int] = []
     try:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
-            if not columns:
+            if not columns and not (columns := _bare_columns(cells)):
                 columns = tuple(cell.strip() for cell in cells)
                 continue
             if len(cells) != len(columns):
                 ragged.append(reader.line_num)
                 cells = (cells + [""] * len(columns))[: len(columns)]
-            rows.append(Row(reader.line_num, tuple(cell.strip() for cell in cells)))
+            if len(once) > MOST_TEXTS:
+                once.clear()
+            rows.append(Row(reader.line_num, tuple([once.setdefault(cell, cell) for cell in map(str.strip, cells)])))
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num} is not valid CSV: {error}; mend or export it again") from error
     if not columns:
         raise DataError(f"{path}: the table is empty; expected a line with the names of the columns")
     return Table(columns, rows, tuple(ragged))
+
+
+def _bare_columns(cells: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a table whose first line is a row of RetinaNet's: image, corners, class; else none."""
+    if len(cells) != len(BARE) or not cells[0].strip().lower().endswith(IMAGE_SUFFIXES):
+        return ()
+    corners = [number(cell) for cell in cells[1:5]]
+    empty = not any(cell.strip() for cell in cells[1:])
+    return BARE if empty or (all(map(math.isfinite, corners)) and math.isnan(number(cells[5]))) else ()
 
 
 def _read_parquet(path: Path) -> Table:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
 from cvtune.data.coco import Polygon
 from cvtune.errors import DataError
@@ -168,6 +167,8 @@ def whole(value: Any) -> int:
 
 def points_of(value: Any) -> Polygon:
     """``[[x, y], ...]`` as a flat float64 array; what is no number, or no pair, is NaN."""
+    import numpy as np  # texts are read without
+
     if not isinstance(value, list):
         return np.array([math.nan, math.nan])
     flat: list[float] = []

@@ -13,24 +13,23 @@ from pathlib import Path, PurePosixPath
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.voc_masks import Masks, find_masks
-from cvtune.data.formats.voc_objects import Judged, find_origin, judge
-from cvtune.data.formats.voc_write import write
+from cvtune.data.formats.listing import names_in
+from cvtune.data.formats.voc_objects import Judged, Masks, Numbers, find_origin, judge
 from cvtune.data.formats.voc_xml import (
+    ANNOTATIONS,
     VocFile,
     VocLayout,
     find_layout,
     is_voc,
     parse_xml,
-    read_voc_file,
+    read_voc_files,
     subset_ids,
 )
 from cvtune.data.image_files import ImageFinder
-from cvtune.data.images import image_header
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
-__all__ = ["detect", "read", "subsets", "write"]
+__all__ = ["detect", "image_names", "read", "subsets", "write"]
 
 
 @dataclass(frozen=True)
@@ -55,21 +54,21 @@ def detect(path: Path) -> str | None:
         return None
     try:
         layout = find_layout(path)
-    except DataError:
-        return None
-    if path.is_dir() and layout.annotations.name != "Annotations":
+    except DataError as error:
+        return str(error) if "several VOC sets" in str(error) else None  # reading says what to do
+    if path.is_dir() and layout.annotations.name not in ANNOTATIONS:
         # A stray XML among another format's files proves nothing.
-        others = sum(1 for entry in path.iterdir() if entry.suffix.lower() in {".json", ".txt", ".csv"})
-        if others > len(layout.files):
+        others = names_in(path, (".json", ".txt", ".csv"), deep=bool(layout.splits or len(layout.names[0]) > 1))
+        if len(others) > len(layout.names):
             return None
-    looked = layout.files[:: max(1, len(layout.files) // 8)]
+    looked = [layout.annotations.joinpath(*parts) for parts in layout.names[:: max(1, len(layout.names) // 8)]]
     try:
         voc = sum(is_voc(parse_xml(file)) for file in looked)
     except DataError:
-        voc = 1 if layout.annotations.name == "Annotations" else 0
+        voc = 1 if layout.annotations.name in ANNOTATIONS else 0
     if voc * 2 < len(looked) or not voc:
         return None
-    return f"{len(layout.files)} .xml files of <annotation> in {layout.annotations}"
+    return f"{len(layout.names)} .xml files of <annotation> in {layout.annotations}"
 
 
 def subsets(path: Path) -> tuple[str, ...]:
@@ -85,16 +84,19 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     `attributes` are in `Annotation.extra`. `where` on the receipt counts objects from 1.
 
     Raises:
-        DataError: no XML, malformed XML, an unknown subset, or an image size that neither XML nor image gives.
+        DataError: no XML, malformed XML, an unknown subset, or no image has a size.
     """
-    key = ("voc", source.path, source.images)
-    if key not in source.shared:
-        source.shared[key] = _scan(source.path, source.images)
-    scan: _Scan = source.shared[key]
+    scan = _scanned(source)
     every, found, layout = scan.files, scan.found, scan.layout
     for label, tag in scan.skipped:
         receipt.note("file-skipped", label, f"its root <{tag}> is not a VOC annotation")
     chosen = _choose(every, layout, source.subset)
+    if chosen and not any(file.width for file in chosen):
+        first = chosen[0]
+        raise DataError(
+            f"{first.path}: has no image size, and its image {first.file_name or first.key} was not found; "
+            "give the folder of the images with `images`"
+        )
     origin = find_origin(every, source.origin)
     if any(file.objects for file in every):
         receipt.note(origin.code, str(source.path), f"{origin.value}-based: {origin.evidence}")
@@ -110,38 +112,40 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         before[file.key] = total
         total += len(file.objects) + len(scan.masks.of_key.get(file.key, ()))
 
-    images, annotations, matched = [], [], []
+    images: list[Image] = []
+    annotations: list[Annotation] = []
+    matched: list[Judged] = []
     for file in chosen:
         path, name, remark = found[file.key]
         if remark:
             receipt.note("file-name-differs", file.label, remark)
-        if file.key in scan.filled:
+        if file.key in scan.filled and file.width:
             receipt.repair("image-size-filled", file.label, f"{file.width}x{file.height} from {name}")
+        if not file.width:
+            lost = Counter([o.name or None for o in file.objects])
+            receipt.drop_image("image-size-missing", file.label, f"no size, and {name} was not found", lost)
+            continue
         image = Image(number[file.key], name, file.width, file.height, path, file.extra)
         if path is None:
             receipt.note("image-missing", file.label, f"{name} was not found")
         images.append(image)
-        of_image = judge(file, origin.value, scan.masks.of_key.get(file.key, ()), receipt)
-        receipt.count_in(0, of_image.classes_in)
+        of_image = judge(
+            file,
+            origin.value,
+            scan.masks.of_key.get(file.key, ()),
+            Numbers(before[file.key], number[file.key], category_ids),
+            receipt,
+        )
         matched.append(of_image)
-        for o in of_image.objects:
-            annotations.append(
-                Annotation(
-                    before[file.key] + o.place,
-                    image.id,
-                    category_ids[o.name],
-                    o.bbox_xywh,
-                    o.area,
-                    o.iscrowd,
-                    o.segmentation,
-                    {"name": o.name, **o.extra},
-                )
-            )
+        annotations += of_image.annotations
+    receipt.count_in(0, Counter([o.name or None for file in chosen for o in file.objects]))
+    receipt.count_in(0, Counter([name for of_image in matched for name in of_image.more_classes]))
     _report_masks(matched, scan.masks, layout, receipt)
     _report(chosen, found, layout, receipt)
     if source.subset is not None and layout.image_sets is not None:
         receipt.files.append(layout.image_sets / f"{source.subset}.txt")
     receipt.files += [file.path for file in chosen]
+    receipt.hashes.update({file.path: (file.sha256, file.length) for file in chosen})
     stems = {PurePosixPath(file.key).name for file in chosen}
     receipt.files += [path for path in scan.masks.files if path.stem in stems]
     receipt.count_in(len(chosen))
@@ -149,13 +153,34 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     return Dataset(tuple(images), tuple(annotations), categories)
 
 
+def image_names(source: ReadSource) -> dict[int, str]:
+    """Image id -> file name of all images of a folder, whatever its subsets."""
+    scan = _scanned(source)
+    return {number: scan.found[file.key][1] for number, file in enumerate(scan.files, start=1)}
+
+
+def _scanned(source: ReadSource) -> _Scan:
+    key = ("voc", source.path, source.images)
+    if key not in source.shared:
+        source.shared[key] = _scan(source.path, source.images)
+    scan: _Scan = source.shared[key]
+    return scan
+
+
+def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
+    """Write VOC XML; see `cvtune.data.formats.voc_write.write`."""
+    from cvtune.data.formats import voc_write
+
+    return voc_write.write(dataset, path, receipt)
+
+
 def _scan(path: Path, images: Path | None) -> _Scan:
     layout = find_layout(path)
-    read = [(file, read_voc_file(file, layout)) for file in layout.files]
+    read = list(zip(layout.files, read_voc_files(layout), strict=True))
     files = [file for _, file in read if isinstance(file, VocFile)]
     if not files:
         raise DataError(f"{path}: none of its {len(read)} .xml files is a VOC annotation")
-    found = _find_images(files, _finder(layout, images))
+    found = _find_images(files, layout, images)
     sized = tuple(_with_size(file, found[file.key][0]) for file in files)
     return _Scan(
         layout,
@@ -163,25 +188,54 @@ def _scan(path: Path, images: Path | None) -> _Scan:
         found,
         tuple((str(file.relative_to(layout.root)), tag) for file, tag in read if isinstance(tag, str)),
         frozenset(file.key for file in files if not (file.width and file.height)),
-        find_masks(layout, sized),
+        _masks(layout, sized),
     )
 
 
-def _finder(layout: VocLayout, images: Path | None) -> ImageFinder:
+def _masks(layout: VocLayout, files: Sequence[VocFile]) -> Masks:
+    if not (layout.root / "SegmentationObject").is_dir():
+        return Masks({})
+    from cvtune.data.formats.voc_masks import find_masks
+
+    return find_masks(layout, files)
+
+
+def _finder(layout: VocLayout, images: Path | None, folder: tuple[str, ...]) -> ImageFinder:
+    """Where to look for the images of XML files; of a set in splits, of those in `folder` below the root."""
+    top = folder[:1] if layout.splits else ()
     if images is not None:
         if not images.is_dir():
             raise DataError(f"{images}: no such folder of images; correct `images`")
-        return ImageFinder([images, images / "JPEGImages", images / "Data"])
+        own = [images.joinpath(*top, name) for name in ("images", ".") if top]
+        return ImageFinder([*own, images, images / "JPEGImages", images / "Data"])
     root = layout.root
     beside = [root / "JPEGImages", root / "images", root, layout.annotations, root / "Data"]
+    if top:
+        here = root.joinpath(*folder)
+        own = [base / name for base in (here, here.parent) for name in (".", "images", "JPEGImages", "imgs")]
+        beside = [*own, root.joinpath("images", *top), root.joinpath("JPEGImages", *top), *beside]
     return ImageFinder([*beside, root.parent / "JPEGImages", root.parent / "images"])
 
 
-def _find_images(files: Sequence[VocFile], finder: ImageFinder) -> dict[str, tuple[Path | None, str, str]]:
-    """Key -> (image file, its name below its folder or as the XML says, a remark where the XML names another)."""
-    stems = {PurePosixPath(file.key).name for file in files}
+def _find_images(
+    files: Sequence[VocFile], layout: VocLayout, images: Path | None
+) -> dict[str, tuple[Path | None, str, str]]:
+    """Key -> (image file, its name below its folder or as the XML says, a remark where the XML names another).
+
+    The images of a set in splits are called by their path below the root, which tells those of one name apart.
+    """
+    finders: dict[tuple[str, ...], ImageFinder] = {}
+    stems = {file.key.rpartition("/")[2] for file in files}
     found: dict[str, tuple[Path | None, str, str]] = {}
     for file in files:
+        above = tuple(file.key.split("/")[:-1]) if layout.splits else ()
+        if above not in finders:
+            finders[above] = _finder(layout, images, above)
+        finder = finders[above]
+        usual = finder.find(file.file_name) if file.file_name.rpartition(".")[0] == file.key else None
+        if usual is not None and usual[0].name == file.file_name:  # it lies right in one of the folders
+            found[file.key] = (usual[0], file.file_name, "")
+            continue
         stem, folder = PurePosixPath(file.key).name, PurePosixPath(file.key).parent
         named = finder.find(file.file_name, any_suffix=True) if file.file_name else None
         if folder != PurePosixPath(".") and file.file_name and "/" not in file.file_name:
@@ -195,7 +249,8 @@ def _find_images(files: Sequence[VocFile], finder: ImageFinder) -> dict[str, tup
         if match is None:
             found[file.key] = (None, file.file_name or file.key, "")
             continue
-        name = match[0].relative_to(match[1]).as_posix()
+        within = layout.root if above and match[0].is_relative_to(layout.root) else match[1]
+        name = match[0].relative_to(within).as_posix()
         says = PurePosixPath(file.file_name.replace("\\", "/"))
         other = bool(file.file_name) and match[0].stem.lower() not in {says.stem.lower(), says.name.lower()}
         found[file.key] = (match[0], name, f"names {file.file_name}, {name} was taken" if other else "")
@@ -214,15 +269,14 @@ def _beside(finder: ImageFinder, key: str) -> tuple[Path, Path] | None:
 
 
 def _with_size(file: VocFile, path: Path | None) -> VocFile:
-    """The file with its image's size, from the image's header where the XML has none."""
+    """The file with its image's size, from the image's header where the XML has none; 0 where there is no image."""
     if file.width and file.height:
         return file
     if path is None:
-        raise DataError(
-            f"{file.path}: has no image size, and its image {file.file_name or file.key} was not found; "
-            "give the folder of the images with `images`"
-        )
+        return replace(file, width=0, height=0)
     # Tools that leave the size out draw on the image as it is displayed.
+    from cvtune.data.images import image_header
+
     width, height = image_header(path).turned_size_wh
     return replace(file, width=width, height=height)
 
@@ -249,13 +303,14 @@ def _report(
     files: Sequence[VocFile], found: Mapping[str, tuple[Path | None, str, str]], layout: VocLayout, receipt: Receipt
 ) -> None:
     """Note what is kept as something else, or not read."""
-    difficult = sum(o.extra.get("difficult") == 1 for file in files for o in file.objects)
+    difficult = sum([o.extra.get("difficult") == 1 for file in files for o in file.objects])
     if difficult:
         receipt.note("difficult-kept", str(layout.annotations), f"{difficult:,} objects")
-    parts = sum(o.parts for file in files for o in file.objects)
+    odd = [o for file in files for o in file.objects if o.parts or o.unknown]
+    parts = sum(o.parts for o in odd)
     if parts:
         receipt.note("parts-lost", str(layout.annotations), f"{parts:,} <part>")
-    unknown = Counter(tag for file in files for o in file.objects for tag in o.unknown)
+    unknown = Counter(tag for o in odd for tag in o.unknown)
     for tag, n in unknown.items():
         code = "mask-not-read" if tag in {"polygon", "mask", "segmentation", "segm"} else "attributes-lost"
         receipt.note(code, str(layout.annotations), f"<{tag}> of {n:,} objects")

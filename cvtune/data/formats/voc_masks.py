@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from cvtune.data.coco import Rle
 from cvtune.data.formats.mask_images import DAMAGED, parts, read_values
 from cvtune.data.formats.texts import read_lines
+from cvtune.data.formats.voc_objects import InstanceMask, Masks
 from cvtune.data.formats.voc_xml import VocFile, VocLayout
 from cvtune.data.geometry import mask_to_rle, rle_bbox_xywh
 from cvtune.errors import DataError
 
-__all__ = ["InstanceMask", "Masks", "Match", "find_masks", "match_masks"]
+__all__ = ["Match", "find_masks", "match_masks"]
 
 VOID = frozenset({255, (224 << 16) | (224 << 8) | 192})  # as a place in the palette, and as a colour
 LEAST = 0.5  # intersection over union of the mask's box and the object's; VOC's own are above 0.7 almost always
@@ -29,26 +29,6 @@ CLASSES = (
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 BoxXywh = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceMask:
-    """One value of a SegmentationObject image; `name` is its class, None where nothing tells it."""
-
-    value: int
-    where: str
-    name: str | None
-    rle: Rle
-    bbox_xywh: BoxXywh
-
-
-@dataclass(frozen=True)
-class Masks:
-    """Key of an XML file -> its instance masks; `faults` are (code, where, detail) of images that were not used."""
-
-    of_key: Mapping[str, tuple[InstanceMask, ...]]
-    faults: tuple[tuple[str, str, str], ...] = ()
-    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
-from cvtune.data.coco import Segmentation
+from cvtune.data.coco import Annotation, Rle, Segmentation
 from cvtune.data.formats.texts import number
-from cvtune.data.formats.voc_masks import InstanceMask, match_masks
 from cvtune.data.formats.voc_xml import VocFile, VocObject
-from cvtune.data.geometry import rle_to_mask, segmentation_area, segmentation_bbox_xywh
-from cvtune.data.outlines import box_polygon
 from cvtune.data.receipt import Receipt
 
-__all__ = ["Judged", "Origin", "VocAnnotation", "find_origin", "judge"]
+__all__ = ["InstanceMask", "Judged", "Masks", "Numbers", "Origin", "find_origin", "judge"]
 
 Corners = tuple[float, float, float, float]
 
@@ -31,46 +28,73 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class VocAnnotation:
-    """One object that is kept. `place` is its 1-based one in the XML; masks without an object come behind."""
+class InstanceMask:
+    """One value of a SegmentationObject image; `name` is its class, None where nothing tells it."""
 
-    place: int
-    name: str
+    value: int
+    where: str
+    name: str | None
+    rle: Rle
     bbox_xywh: Corners
-    area: float
-    iscrowd: bool
-    segmentation: Segmentation | None
-    extra: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Key of an XML file -> its instance masks; `faults` are (code, where, detail) of images that were not used."""
+
+    of_key: Mapping[str, tuple[InstanceMask, ...]]
+    faults: tuple[tuple[str, str, str], ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+class Numbers(NamedTuple):
+    """What a file's objects are called: annotations `first` + place, of `image_id`, and each class its category id.
+
+    An object's place is its 1-based one in the XML; masks without an object come behind.
+    """
+
+    first: int
+    image_id: int
+    category_ids: Mapping[str, int]
 
 
 @dataclass
 class Judged:
-    """The objects of one file: what is kept, what was there by class, and how masks fitted."""
+    """The objects of one file: what is kept, the classes of masks without an object, and how masks fitted."""
 
-    objects: list[VocAnnotation] = field(default_factory=list)
-    classes_in: Counter[str | None] = field(default_factory=Counter)
+    annotations: list[Annotation] = field(default_factory=list)
+    more_classes: list[str | None] = field(default_factory=list)
     overlaps: list[float] = field(default_factory=list)
     by_place: int = 0
     without_mask: int = 0
 
 
-def judge(file: VocFile, origin: int, masks: Sequence[InstanceMask], receipt: Receipt) -> Judged:
+def judge(file: VocFile, origin: int, masks: Sequence[InstanceMask], numbers: Numbers, receipt: Receipt) -> Judged:
     """Check, clip and convert the objects of one file; losses go on the receipt.
 
     A mask of SegmentationObject goes to the object that it fits; one that fits none is an object of its own where its
     class is known, as exports hold objects that were drawn as masks only there.
     """
-    judged = Judged(classes_in=Counter(o.name or None for o in file.objects))
+    judged = Judged()
+    first, image_id, category_ids = numbers
+    if not masks and all(o.corners is not None and o.name for o in file.objects):
+        judged.annotations = _plain(file, origin, numbers, receipt)
+        return judged
+    # Sets of plain boxes, which most are, are read without what decodes masks.
+    from cvtune.data.formats.voc_masks import match_masks
+    from cvtune.data.geometry import rle_to_mask, segmentation_area
+
     boxes: dict[int, tuple[Corners, Segmentation | None]] = {}
     for o in file.objects:
-        rotated = _rotated(o, file, receipt) if o.coordinates is None and o.rotated is not None else None
+        rotated = _rotated(o, file, receipt) if not _has_box(o) and o.rotated is not None else None
         if rotated is not None:
-            boxes[o.index] = rotated
-        elif o.coordinates is not None or o.rotated is None:
+            boxes[o.place] = rotated
+        elif _has_box(o) or o.rotated is None:
             box = _box(o, file, origin, receipt)
             if box is not None:
-                boxes[o.index] = (box, None)
+                boxes[o.place] = (box, None)
     match = match_masks(masks, {index: (file.objects[index - 1].name, box) for index, (box, _) in boxes.items()})
+    segmentation: Segmentation | None
     for index, (box, segmentation) in boxes.items():
         o = file.objects[index - 1]
         area = box[2] * box[3]
@@ -83,17 +107,49 @@ def judge(file: VocFile, origin: int, masks: Sequence[InstanceMask], receipt: Re
             judged.without_mask += 1
         if segmentation is not None:
             area = segmentation_area(segmentation, (file.height, file.width))
-        judged.objects.append(VocAnnotation(index, o.name, box, area, _is_crowd(o), segmentation, o.extra))
+        judged.annotations.append(
+            Annotation(first + index, image_id, category_ids[o.name], box, area, _is_crowd(o), segmentation, o.extra)
+        )
     for n, mask in enumerate(match.rest, start=1):
-        judged.classes_in[mask.name] += 1
+        judged.more_classes.append(mask.name)
         if mask.name is None:
             receipt.drop("class-missing", mask.where, "it fits no object's box, and SegmentationClass gives no class")
             continue
         receipt.repair("box-from-mask", mask.where, f"no object's box fits it: got {list(mask.bbox_xywh)}", mask.name)
         area = float(rle_to_mask(mask.rle).sum())
-        place = len(file.objects) + n
-        judged.objects.append(VocAnnotation(place, mask.name, mask.bbox_xywh, area, False, mask.rle, {}))
+        judged.annotations.append(
+            Annotation(
+                first + len(file.objects) + n,
+                image_id,
+                category_ids[mask.name],
+                mask.bbox_xywh,
+                area,
+                False,
+                mask.rle,
+                {"name": mask.name},
+            )
+        )
     return judged
+
+
+def _plain(file: VocFile, origin: int, numbers: Numbers, receipt: Receipt) -> list[Annotation]:
+    """The annotations of a file of nothing but boxes."""
+    first, image_id, category_ids = numbers
+    width, height = file.width, file.height
+    annotations: list[Annotation] = []
+    for o in file.objects:
+        assert o.corners is not None
+        x0, y0, x1, y1 = o.corners
+        box: Corners | None
+        if origin <= x0 < x1 <= width and origin <= y0 < y1 <= height:
+            x0, y0 = x0 - origin, y0 - origin
+            box = x0, y0, x1 - x0, y1 - y0
+        elif (box := _box(o, file, origin, receipt)) is None:
+            continue
+        crowd = "attributes" in o.extra and _is_crowd(o)
+        area, category_id = box[2] * box[3], category_ids[o.name]
+        annotations.append(Annotation(first + o.place, image_id, category_id, box, area, crowd, None, o.extra))
+    return annotations
 
 
 def _rotated(o: VocObject, file: VocFile, receipt: Receipt) -> tuple[Corners, Segmentation] | None:
@@ -101,7 +157,7 @@ def _rotated(o: VocObject, file: VocFile, receipt: Receipt) -> tuple[Corners, Se
 
     Its numbers are continuous and 0-based whatever the origin of the set's upright boxes.
     """
-    where, name = f"{file.label} object {o.index}", o.name or None
+    where, name = f"{file.label} object {o.place}", o.name or None
     assert o.rotated is not None
     said = ", ".join(
         f"{key}={value or 'missing'}" for key, value in zip(("cx", "cy", "w", "h", "angle"), o.rotated, strict=True)
@@ -116,6 +172,9 @@ def _rotated(o: VocObject, file: VocFile, receipt: Receipt) -> tuple[Corners, Se
     if w <= 0 or h <= 0:
         receipt.drop("box-inverted" if min(w, h) < 0 else "box-zero-area", where, said, name)
         return None
+    from cvtune.data.geometry import segmentation_bbox_xywh
+    from cvtune.data.outlines import box_polygon
+
     polygon = box_polygon(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2, math.degrees(angle))
     polygon.flags.writeable = False
     box = segmentation_bbox_xywh((polygon,), (file.height, file.width))
@@ -126,34 +185,32 @@ def _rotated(o: VocObject, file: VocFile, receipt: Receipt) -> tuple[Corners, Se
     return box, (polygon,)
 
 
-def _corners(o: VocObject) -> Corners | None:
-    """The four numbers as they stand, or None where one is no finite number."""
-    if o.coordinates is None:
-        return None
-    try:
-        x0, y0, x1, y1 = map(float, o.coordinates)
-    except ValueError:
-        return None
-    return (x0, y0, x1, y1) if math.isfinite(x0 + y0 + x1 + y1) else None
-
-
 def find_origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> Origin:
     """Decide where pixels start, over all files."""
     if given != "auto":
         return Origin(given, "origin-given", "as asked")
-    touching, boxes, first = 0, 0, ""
+    touching = boxes = broken = 0
+    first = ""
     for file in files:
+        if file.counts_from is not None:
+            return Origin(1 if file.counts_from else 0, "origin-found", f"{file.label} says so")
         for o in file.objects:
-            corners = _corners(o)
+            corners = o.corners
             if corners is None or corners[2] <= corners[0] or corners[3] <= corners[1]:
                 continue
             boxes += 1
+            x0, y0, x1, y1 = corners
+            broken += bool(x0 % 1 or y0 % 1 or x1 % 1 or y1 % 1)
             # Pixels that are counted from 1 have no coordinate in [0, 1).
             if 0 <= corners[0] < 1 or 0 <= corners[1] < 1:
-                return Origin(0, "origin-found", f"{file.label} object {o.index} starts at {min(corners[:2]):g}")
+                return Origin(0, "origin-found", f"{file.label} object {o.place} starts at {min(corners[:2]):g}")
             if corners[2] == file.width or corners[3] == file.height:
                 touching += 1
-                first = first or f"{file.label} object {o.index}"
+                first = first or f"{file.label} object {o.place}"
+    if 2 * broken > boxes:
+        # Pixels are counted in whole numbers; edges between them, from 0.
+        evidence = f"{broken:,} of {boxes:,} boxes have broken coordinates, as tools that count from 0 write"
+        return Origin(0, "origin-found", evidence)
     if touching:
         evidence = f"no box starts below 1 and {touching:,} of {boxes:,} end at the image's edge (first: {first})"
         return Origin(1, "origin-found", evidence)
@@ -165,21 +222,19 @@ def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners 
 
     As Detectron2's loader reads VOC: x0 = xmin - 1, x1 = xmax.
     """
-    where, name = f"{file.label} object {o.index}", o.name or None
+    where, name = f"{file.label} object {o.place}", o.name or None
+    if not _has_box(o):
+        receipt.drop("class-missing" if name is None else "box-missing", where, "no <bndbox>", name)
+        return None
+    texts = o.coordinates or [f"{corner:.12g}" for corner in o.corners or ()]
+    said = ", ".join(f"{k}={v or 'missing'}" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), texts, strict=True))
     if name is None:
-        receipt.drop("class-missing", where, f"box {o.coordinates}")
+        receipt.drop("class-missing", where, f"box {said}")
         return None
-    if o.coordinates is None:
-        receipt.drop("box-missing", where, "no <bndbox>", name)
-        return None
-    said = ", ".join(
-        f"{k}={v or 'missing'}" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), o.coordinates, strict=True)
-    )
-    corners = _corners(o)
-    if corners is None:
+    if o.corners is None:
         receipt.drop("box-not-numeric", where, said, name)
         return None
-    x0, y0, x1, y1 = corners
+    x0, y0, x1, y1 = o.corners
     if x1 < x0 or y1 < y0:
         receipt.drop("box-inverted", where, said, name)
         return None
@@ -196,6 +251,11 @@ def _box(o: VocObject, file: VocFile, origin: int, receipt: Receipt) -> Corners 
     if (left, top, right, bottom) != (x0, y0, x1, y1):
         receipt.repair("box-clipped", where, f"{said} in an image of {file.width}x{file.height}", name)
     return left, top, right - left, bottom - top
+
+
+def _has_box(o: VocObject) -> bool:
+    """Whether it has a <bndbox>, whatever that holds."""
+    return o.corners is not None or o.coordinates is not None
 
 
 def _is_crowd(o: VocObject) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path, PurePosixPath
 from typing import Any
-from xml.sax.saxutils import escape
 
 from cvtune.data.coco import Annotation, Dataset, Id, Image
 from cvtune.data.receipt import Receipt
@@ -76,11 +76,12 @@ def _file(image: Image, objects: list[str]) -> str:
     )
     return (
         "<annotation>\n"
-        f"  <folder>{escape(str(image.extra.get('folder', '')))}</folder>\n"
-        f"  <filename>{escape(name)}</filename>\n"
-        f"  <source><database>{escape(str(image.extra.get('database', 'Unknown')))}</database></source>\n"
+        f"  <folder>{_escaped(str(image.extra.get('folder', '')))}</folder>\n"
+        f"  <filename>{_escaped(name)}</filename>\n"
+        f"  <source><database>{_escaped(str(image.extra.get('database', 'Unknown')))}</database>"
+        "<annotation>cvtune, pixels from 1</annotation></source>\n"
         f"  <size><width>{image.width}</width><height>{image.height}</height><depth>3</depth></size>\n"
-        f"  <segmented>{escape(str(image.extra.get('segmented', 0)))}</segmented>\n"
+        f"  <segmented>{_escaped(str(image.extra.get('segmented', 0)))}</segmented>\n"
         + "".join(objects)
         + "</annotation>\n"
     )
@@ -99,7 +100,7 @@ def _object(annotation: Annotation, name: str, image: Image, receipt: Receipt, l
         detail = f"x={x:g} y={y:g} w={w:g} h={h:g} in {image.width}x{image.height}"
         receipt.repair("box-grown" if small else "box-clipped", where, detail, name)
     extra = {key: value for key, value in annotation.extra.items() if key != "name"}
-    plain = "".join(f"    <{key}>{escape(str(extra.pop(key)))}</{key}>\n" for key in PLAIN if key in extra)
+    plain = "".join(f"    <{key}>{_escaped(str(extra.pop(key)))}</{key}>\n" for key in PLAIN if key in extra)
     attributes: dict[str, Any] = {}
     if isinstance(given := extra.pop("attributes", None), Mapping):
         attributes.update(given)
@@ -113,13 +114,13 @@ def _object(annotation: Annotation, name: str, image: Image, receipt: Receipt, l
     else:
         attributes.pop("iscrowd", None)
     listed = "".join(
-        f"      <attribute><name>{escape(str(k))}</name><value>{escape(str(v))}</value></attribute>\n"
+        f"      <attribute><name>{_escaped(str(k))}</name><value>{_escaped(str(v))}</value></attribute>\n"
         for k, v in attributes.items()
     )
     corners = zip(("xmin", "ymin", "xmax", "ymax"), (x0 + 1, y0 + 1, x1, y1), strict=True)
     box = "".join(f"<{key}>{_number(value)}</{key}>" for key, value in corners)
     return (
-        f"  <object>\n    <name>{escape(name)}</name>\n{plain}    <bndbox>{box}</bndbox>\n"
+        f"  <object>\n    <name>{_escaped(name)}</name>\n{plain}    <bndbox>{box}</bndbox>\n"
         + (f"    <attributes>\n{listed}    </attributes>\n" if listed else "")
         + "  </object>\n"
     )
@@ -136,3 +137,7 @@ def _inside(low: float, high: float, size: int) -> tuple[float, float]:
 
 def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
+
+
+def _escaped(text: str) -> str:
+    return escape(text, quote=False)

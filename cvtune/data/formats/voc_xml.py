@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import count, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from cvtune.data.formats.listing import names_in
+from cvtune.data.formats.voc_pattern import FLAGS as QUICK_FLAGS
+from cvtune.data.formats.voc_pattern import HEAD, match_file
+from cvtune.data.helpers import spread
 from cvtune.errors import DataError, nearest
 from cvtune.meter import tick
 
-__all__ = ["VocFile", "VocLayout", "VocObject", "find_layout", "is_voc", "parse_xml", "read_voc_file", "subset_ids"]
+__all__ = [
+    "ANNOTATIONS",
+    "VocFile",
+    "VocLayout",
+    "VocObject",
+    "find_layout",
+    "is_voc",
+    "parse_xml",
+    "read_voc_files",
+    "subset_ids",
+]
 
+ANNOTATIONS = ("Annotations", "annotations")
+# Devkits below the folder that their archive makes.
+DEEPER = ("*/Annotations", "*/*/Annotations")
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
 # More pixels than any image has are a mistake: the size is read from the image then.
 LARGEST = 2**30
@@ -26,85 +48,120 @@ ROTATED = ("cx", "cy", "w", "h", "angle")
 KNOWN_TAGS = frozenset(
     {"name", "bndbox", "robndbox", "pose", "truncated", "difficult", "occluded", "occlusion", "attributes"}
 )
+# What `cvtune convert` writes about its own files.
+ORIGIN = re.compile(r"pixels from ([01])$")
+FLAGS = ("pose", "truncated", "difficult", "occluded", "occlusion")
+WHOLE = {"0": 0, "1": 1}
 # Nothing of the object: bookkeeping of labelling tools.
 IGNORED_TAGS = frozenset({"deleted", "verified", "date", "id", "part", "type"})
 
 
-@dataclass(frozen=True, slots=True)
-class VocObject:
-    """One <object>: its 1-based place in the file, and its texts. `coordinates` is None without a <bndbox>.
+class VocObject(NamedTuple):
+    """One <object>: its 1-based place in the file, its name, and what else it says, with its name, in `extra`.
 
-    `rotated` are the centre, width, height and angle of roLabelImg's <robndbox>, or None.
+    `corners` are those of its <bndbox>, None without one, or where one is no finite number; `coordinates` are the texts
+    of a <bndbox>, or None where they say no more than `corners`. `rotated` are the centre, width, height and angle of
+    roLabelImg's <robndbox>, or None.
     """
 
-    index: int
+    place: int
     name: str
     coordinates: tuple[str, str, str, str] | None
+    corners: tuple[float, float, float, float] | None
     extra: dict[str, Any]
-    parts: int
-    unknown: tuple[str, ...]
+    parts: int = 0
+    unknown: tuple[str, ...] = ()
     rotated: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VocFile:
-    """One XML file. `label` is its path below the set's root, `key` what ImageSets call it; size 0 where missing."""
+    """One XML file. `label` is its path below the set's root, `key` what ImageSets call it; size 0 where missing.
+
+    `sha256` and `length` are of its content; `extra` holds what is said of the image. `counts_from` is the number of
+    the first pixel, where the file says it.
+    """
 
     path: Path
     label: str
     key: str
+    objects: tuple[VocObject, ...]
     file_name: str
     width: int
     height: int
-    objects: tuple[VocObject, ...]
+    sha256: str
+    length: int
+    counts_from: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class VocLayout:
-    """Where things are: `root` for labels in messages, the folder of XML files, the lists, the XML files in order."""
+    """Where things are: `root` for labels in messages, the folder of XML files, the lists.
+
+    `names` are the XML files in order, each as the folders below `annotations` and its name. `splits` are the folders
+    right below the root where the XML files lie in two or more of them, and in no folder above.
+    """
 
     root: Path
     annotations: Path
     image_sets: Path | None
-    files: tuple[Path, ...]
+    names: tuple[tuple[str, ...], ...]
+    splits: tuple[str, ...] = ()
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """The XML files, in order."""
+        return tuple(self.annotations.joinpath(*parts) for parts in self.names)
+
+    def key(self, parts: tuple[str, ...]) -> str:
+        """What an XML file is called: its path below `annotations` without the suffix."""
+        return "/".join((*parts[:-1], os.path.splitext(parts[-1])[0]))
 
     def subsets(self) -> tuple[str, ...]:
-        """The lists of images, by name; those of one class (with a flag on each line) are left out."""
+        """The folders of splits, or the lists of images by name; empty ones and those of one class are left out."""
         if self.image_sets is None:
-            return ()
-        return tuple(p.stem for p in sorted(self.image_sets.glob("*.txt")) if not _has_flags(_lines(p)))
+            return self.splits
+        lists = {path.stem: _lines(path) for path in sorted(self.image_sets.glob("*.txt"))}
+        return tuple(name for name, lines in lists.items() if lines and not _has_flags(lines))
 
 
 def find_layout(path: Path) -> VocLayout:
-    """Recognise a devkit root, its Annotations folder, a folder of XML files beside images, or one XML file.
+    """Recognise a devkit root, its Annotations folder, XML files beside images, folders of splits, or one XML file.
 
     Raises:
         DataError: there is no XML file, or several sets lie side by side.
     """
     if path.is_file():
-        return VocLayout(path.parent, path.parent, None, (path,))
+        return VocLayout(path.parent, path.parent, None, ((path.name,),))
     root = path
-    if not (path / "Annotations").is_dir() and not any(path.glob("*.xml")):
-        inner = sorted(folder.parent for folder in path.glob("*/Annotations") if folder.is_dir())
-        if len(inner) > 1:
-            names = ", ".join(folder.name for folder in inner)
+    if not names_in(path, (".xml",)) and _annotations(path) is None:
+        inner = [folder.parent for pattern in DEEPER for folder in sorted(path.glob(pattern)) if folder.is_dir()]
+        devkits = [folder for folder in inner if folder.name.startswith("VOC") or (folder / "ImageSets").is_dir()]
+        if len(devkits) > 1:
+            names = ", ".join(folder.relative_to(path).as_posix() for folder in devkits)
             raise DataError(f"{path}: holds several VOC sets ({names}); give the path of one of them")
-        root = inner[0] if inner else path
-    if (root / "Annotations").is_dir():
-        annotations = root / "Annotations"
-    else:
-        annotations = root
-        if root.name == "Annotations":
-            root = root.parent
+        root = inner[0] if len(inner) == 1 else path
+    annotations = _annotations(root) or root
+    if root.name in ANNOTATIONS:
+        root = root.parent
     # Exports put the XML of images in subfolders into subfolders; a flat folder's subfolders are other things.
-    found = annotations.rglob("*.xml") if annotations.name == "Annotations" else annotations.glob("*.xml")
-    files = tuple(sorted(found))
-    if not files:
+    deep = annotations.name in ANNOTATIONS
+    xml = tuple(names_in(annotations, (".xml",), deep))
+    splits: tuple[str, ...] = ()
+    if not xml:
+        xml = tuple(names_in(annotations, (".xml",), deep=True))
+        splits = tuple(dict.fromkeys(parts[0] for parts in xml if len(parts) > 1))
+    if not xml:
         raise DataError(f"{path}: no .xml file in {annotations}; give the folder of the VOC annotations")
     sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", "DET", "CLS-LOC", ".")]
-    image_sets = next((folder for folder in sets if any(folder.glob("*.txt"))), None)
-    return VocLayout(root, annotations, image_sets, files)
+    image_sets = next((folder for folder in sets if names_in(folder, (".txt",))), None)
+    return VocLayout(root, annotations, image_sets, xml, splits if len(splits) > 1 else ())
+
+
+def _annotations(root: Path) -> Path | None:
+    """The folder of a set's XML files, where it has one of its own."""
+    return next((root / name for name in ANNOTATIONS if (root / name).is_dir()), None)
 
 
 def subset_ids(layout: VocLayout, name: str) -> list[str]:
@@ -114,6 +171,8 @@ def subset_ids(layout: VocLayout, name: str) -> list[str]:
         DataError: there is no such list, or it is empty.
     """
     allowed = layout.subsets()
+    if name in layout.splits:
+        return [layout.key(parts) for parts in layout.names if parts[0] == name]
     path = (layout.image_sets or layout.root) / f"{name}.txt"
     if layout.image_sets is None or not re.fullmatch(r"[^\\/]+", name) or not path.is_file():
         listed = ", ".join(allowed) if allowed else "none, there is no ImageSets folder"
@@ -133,8 +192,19 @@ def parse_xml(path: Path) -> Element:
         DataError: it is not well-formed, or declares entities.
     """
     tick()
+    return _parsed(_content(path), path)
+
+
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _parsed(content: bytes, path: Path) -> Element:
+    try:
         # Entities are declared in a document type alone. Without one, expat in C does, three times as fast; zeros are
         # UTF-16, whose letters are not those bytes.
         plain = not any(mark in content for mark in (b"<!DOCTYPE", b"<!ENTITY", b"\0"))
@@ -143,8 +213,6 @@ def parse_xml(path: Path) -> Element:
         raise DataError(f"{path}: declares XML entities, which are not expanded, for safety; remove them") from None
     except (SyntaxError, ValueError, LookupError) as error:  # both parsers' ParseErrors are SyntaxErrors
         raise DataError(f"{path}: not valid XML: {error}; mend or remove the file") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     return root
 
 
@@ -160,60 +228,111 @@ def is_voc(root: Element) -> bool:
     return root.find("size") is not None or root.find("filename") is not None
 
 
-def read_voc_file(path: Path, layout: VocLayout) -> VocFile | str:
-    """Read one file; the root's tag where it is no VOC file.
+def read_voc_files(layout: VocLayout) -> list[VocFile | str]:
+    """Every file of a layout, in order; the root's tag of one that is no VOC file.
 
     Raises:
-        DataError: it is not well-formed XML.
+        DataError: a file is not well-formed XML.
     """
-    root = parse_xml(path)
-    label = path.relative_to(layout.root).as_posix()
-    if not is_voc(root):
-        return str(root.tag)
-    extra: dict[str, Any] = {}
-    for key in ("folder", "segmented"):
-        if text := _text(root, key):
-            extra[key] = text
-    if database := _text(root, "source/database"):
-        extra["database"] = database
-    width, height = _whole(_text(root, "size/width")), _whole(_text(root, "size/height"))
+    found: list[VocFile | str] = []
+    above = len(layout.root.parts)
+    for path, parts, fields in zip(layout.files, layout.names, spread(_fields, layout.files), strict=True):
+        if isinstance(fields, str):
+            found.append(fields)
+            continue
+        rows, *rest = fields
+        # A call of VocObject for each would take four times as long.
+        objects = tuple(map(tuple.__new__, repeat(VocObject), rows))
+        found.append(VocFile(path, "/".join(path.parts[above:]), layout.key(parts), objects, *rest))
+    return found
+
+
+def _fields(path: Path) -> Any:
+    """The fields of a VocFile from `objects` on, those as plain tuples; the root's tag of a file of another kind."""
+    content = _content(path)
+    found = _matched(content)
+    if found is None:
+        root = _parsed(content, path)
+        if not is_voc(root):
+            return str(root.tag)
+        found = _head(root), [_object(o, i) for i, o in enumerate(root.iterfind("object"), start=1)]
+    said, rows = found
+    texts = {key: (said[key] or "").strip() for key in HEAD}
+    extra = {key: texts[key] for key in ("folder", "segmented", "database") if texts[key]}
+    origin = ORIGIN.search(texts["annotation"])
+    width, height = _whole(texts["width"]), _whole(texts["height"])
     if width * height > LARGEST:
         width = height = 0
-    return VocFile(
-        path,
-        label,
-        path.relative_to(layout.annotations).with_suffix("").as_posix(),
-        _text(root, "filename"),
-        width,
-        height,
-        tuple(_object(element, i) for i, element in enumerate(root.findall("object"), start=1)),
-        extra,
-    )
+    counts_from = None if origin is None else int(origin[1])
+    digest = hashlib.sha256(content).hexdigest()
+    return rows, texts["filename"], width, height, digest, len(content), counts_from, extra
 
 
-def _object(element: Element, index: int) -> VocObject:
-    extra: dict[str, Any] = {}
-    for key in ("pose", "truncated", "difficult", "occluded", "occlusion"):
-        if text := _text(element, key):
-            extra[key] = int(text) if text in {"0", "1"} else text
-    attributes = {
-        _text(attribute, "name"): _text(attribute, "value") for attribute in element.findall("attributes/attribute")
-    }
-    if attributes:
-        extra["attributes"] = attributes
-    box = element.find("bndbox")
-    x0, y0, x1, y1 = ("", "", "", "") if box is None else (_text(box, key) for key in COORDINATES)
-    rotated = element.find("robndbox")
-    unknown = {child.tag for child in element} - KNOWN_TAGS - IGNORED_TAGS
-    return VocObject(
-        index,
-        _text(element, "name"),
-        None if box is None else (x0, y0, x1, y1),
-        extra,
-        len(element.findall("part")),
-        tuple(sorted(unknown)),
-        None if rotated is None else tuple(_text(rotated, key) for key in ROTATED),
-    )
+def _head(root: Element) -> dict[str, str | None]:
+    """What an <annotation> says of its image."""
+    inner = {"database": "source", "annotation": "source", "width": "size", "height": "size"}
+    return {key: root.findtext(f"{inner[key]}/{key}" if key in inner else key) for key in HEAD}
+
+
+def _matched(content: bytes) -> tuple[dict[str, str | None], list[tuple[Any, ...]]] | None:
+    """What is said of the image, and the objects, where the file is as most tools write them."""
+    found = match_file(content)
+    if found is None:
+        return None
+    said, (names, *flags, xmin, ymin, xmax, ymax) = found
+    try:
+        corners = list(zip(*(map(float, side) for side in (xmin, ymin, xmax, ymax)), strict=True))
+    except ValueError:
+        return None
+    extras = list(map(_extra, names, *flags))
+    stripped = [extra["name"] for extra in extras]
+    return said, list(zip(count(1), stripped, repeat(None), corners, extras, repeat(0), repeat(()), repeat(None)))
+
+
+@lru_cache(maxsize=4096)
+def _extra(name: str, *flags: str | None) -> dict[str, Any]:
+    """Name and flags of an object; the same dictionary for all objects that say the same."""
+    extra: dict[str, Any] = {"name": name.strip()}
+    for key, value in zip(QUICK_FLAGS, flags, strict=True):
+        if value and (value := value.strip()):
+            extra[key] = WHOLE.get(value, value)
+    return extra
+
+
+def _object(element: Element, index: int) -> tuple[Any, ...]:
+    children: dict[str, Element] = {}  # the first of each tag, by one walk: a search for each takes three times that
+    parts = 0
+    for child in element:
+        parts += child.tag == "part"
+        children.setdefault(child.tag, child)
+    name = (children["name"].text or "").strip() if "name" in children else ""
+    extra: dict[str, Any] = {"name": name}
+    for key in FLAGS:
+        if key in children and (text := (children[key].text or "").strip()):
+            extra[key] = WHOLE.get(text, text)
+    if "attributes" in children:
+        listed = element.iterfind("attributes/attribute")
+        if attributes := {_text(attribute, "name"): _text(attribute, "value") for attribute in listed}:
+            extra["attributes"] = attributes
+    coordinates = corners = rotated = None
+    if "bndbox" in children:
+        said = {side.tag: side.text or "" for side in reversed(children["bndbox"])}  # of several the first
+        x0, y0, x1, y1 = (said.get(key, "").strip() for key in COORDINATES)
+        corners = _numbers((x0, y0, x1, y1))
+        coordinates = (x0, y0, x1, y1) if corners is None else None
+    if "robndbox" in children:
+        rotated = tuple(_text(children["robndbox"], key) for key in ROTATED)
+    unknown = tuple(sorted(children.keys() - KNOWN_TAGS - IGNORED_TAGS))
+    return index, name, coordinates, corners, extra, parts, unknown, rotated
+
+
+def _numbers(texts: tuple[str, str, str, str]) -> tuple[float, float, float, float] | None:
+    """Four finite numbers, or None."""
+    try:
+        x0, y0, x1, y1 = map(float, texts)
+    except ValueError:
+        return None
+    return (x0, y0, x1, y1) if math.isfinite(x0 + y0 + x1 + y1) else None
 
 
 def _text(element: Element, tag: str) -> str:

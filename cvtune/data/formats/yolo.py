@@ -18,7 +18,9 @@ from cvtune.data.formats.entries import Entry, Shape, assemble, size_of_image
 from cvtune.data.formats.texts import number, read_lines
 from cvtune.data.formats.yolo_layout import YoloItem, YoloLayout, find_yolo, label_files, yolo_config
 from cvtune.data.formats.yolo_write import write, write_index
+from cvtune.data.image_files import ImageFinder
 from cvtune.data.receipt import Receipt
+from cvtune.data.seams import split_at_seams
 from cvtune.errors import DataError, nearest
 
 __all__ = ["detect", "read", "subsets", "write", "write_index"]
@@ -55,9 +57,14 @@ def detect(path: Path) -> str | None:
 def _rows_found(folder: Path, config: Path | None) -> str | None:
     """Evidence from the labels themselves; without a list of names they need an image each."""
     labels = folder / "labels" if (folder / "labels").is_dir() else folder
-    if labels == folder and config is None and folder.name != "labels":
-        return None
     files = list(islice(label_files(labels), LOOK_AT))
+    if labels == folder and config is None and folder.name != "labels":
+        finders: dict[Path, ImageFinder] = {}
+        for file in files:
+            beside = file.parent.parent / "images" if file.parent.name == "labels" else file.parent
+            finder = finders.setdefault(file.parent, ImageFinder([beside]))
+            if finder.find(file.stem, any_suffix=True) is None:
+                return None
     rows = [(file, line.split()) for file in files for line in read_lines(file) if line]
     if not rows or not all(_is_row(values) for _, values in rows):
         return None
@@ -198,4 +205,8 @@ def _shape(
     if len(numbers) == 4:
         cx, cy, w, h = (numbers * (width, height, width, height)).tolist()
         return replace(shape, box_xyxy=(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
-    return replace(shape, polygons=((numbers.reshape(-1, 2) * (width, height)).reshape(-1),))
+    polygon = (numbers.reshape(-1, 2) * (width, height)).reshape(-1)
+    parts = split_at_seams(polygon) if np.isfinite(polygon).all() else (polygon,)
+    if len(parts) > 1:
+        shape = replace(shape, repairs=(("parts-split", f"{len(parts)} parts: {said}"),))
+    return replace(shape, polygons=parts)

@@ -18,9 +18,23 @@ from cvtune.errors import DataError
 __all__ = ["PARTS", "YoloItem", "YoloLayout", "find_yolo", "label_files", "yolo_config"]
 
 PARTS = ("train", "val", "valid", "test", "minival")
-NAME_FILES = ("classes.txt", "obj.names", "predefined_classes.txt", "classes.names")
+NAME_FILES = ("classes.txt", "obj.names", "predefined_classes.txt", "classes.names", "_darknet.labels")
+# Folders of a set that no file describes.
+SPLITS = ("train", "val", "valid", "validation", "test")
 # Text files beside labels that are none.
-OTHER_TEXTS = frozenset({*NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt", "notes.txt"})
+OTHER_TEXTS = frozenset(
+    {
+        *NAME_FILES,
+        "train.txt",
+        "val.txt",
+        "valid.txt",
+        "test.txt",
+        "readme.txt",
+        "notes.txt",
+        "readme.dataset.txt",
+        "readme.roboflow.txt",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +79,8 @@ def yolo_config(path: Path) -> Path | None:
             raise DataError(f"{path}: several files describe a YOLO set: {', '.join(f.name for f in yamls)}; name one")
         return usual[0]
     data = sorted(path.glob("*.data"))
-    names = [path / folder / name for folder in (".", "labels") for name in NAME_FILES]
+    folders = [path, path / "labels", *(path / split for split in SPLITS)]
+    names = [folder / name for folder in folders for name in NAME_FILES]
     return next(iter([*yamls, *data, *(file for file in names if file.is_file())]), None)
 
 
@@ -94,7 +109,7 @@ def find_yolo(path: Path, images: Path | None) -> YoloLayout:
     if folder.name == "labels" and (folder.parent / "images").is_dir():
         folder = folder.parent
     names = None if config is None else _listed_names(config)
-    return YoloLayout(folder, names, {"": _plain(folder, images)}, (config,) if config else ())
+    return YoloLayout(folder, names, _by_split(_plain(folder, images)), (config,) if config else ())
 
 
 def label_files(folder: Path) -> Iterator[Path]:
@@ -215,6 +230,15 @@ def _plain(folder: Path, images: Path | None) -> tuple[YoloItem, ...]:
     labels = folder / "labels" if (folder / "labels").is_dir() else folder
     where = images or (folder / "images" if (folder / "images").is_dir() else folder)
     return tuple(_in_folder(where, labels, images))
+
+
+def _by_split(items: tuple[YoloItem, ...]) -> dict[str, tuple[YoloItem, ...]]:
+    """The images by the folders of splits that they lie in, where all do and there are several; else as one part."""
+    tops = [item.name.split("/")[0] for item in items if "/" in item.name]
+    found = dict.fromkeys(tops)
+    if len(tops) < len(items) or len(found) < 2 or any(top.rstrip("0123456789") not in SPLITS for top in found):
+        return {"": items}
+    return {top: tuple(item for item in items if item.name.startswith(f"{top}/")) for top in found}
 
 
 def _in_folder(place: Path | None, labels: Path | None, images: Path | None) -> list[YoloItem]:

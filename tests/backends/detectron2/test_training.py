@@ -68,7 +68,7 @@ def test_predictions_are_those_of_detectron2s_predictor(masks_run: RunDir) -> No
     from cvtune.data.geometry import rle_to_mask
 
     model, config = load_model(masks_run, masks_run.best)
-    config = config.clone()
+    config = config.native.clone()
     config.defrost()
     config.MODEL.WEIGHTS, config.DATASETS.TEST = "", ()
     predictor = DefaultPredictor(config)
@@ -161,9 +161,9 @@ def test_without_augmentation_of_ours_a_sample_is_what_detectron2s_mapper_makes(
     from cvtune.backends.seeds import mix_seed
 
     config = read_config(masks_run)
-    assert config.INPUT.MASK_FORMAT == "bitmask"  # the crowd is RLE
+    assert config.native.INPUT.MASK_FORMAT == "bitmask"  # the crowd is RLE
     samples = TrainingSamples(masks_run.data("train"), config, {}, seed=3)
-    official = DatasetMapper(config, is_train=True)
+    official = DatasetMapper(config.native, is_train=True)
     records = {record["image_id"]: record for record in load_coco_json(str(masks_run.data("train")), "")}
     assert len(samples) == len(records) == 8
     compared = 0

@@ -23,8 +23,11 @@ from cvtune.runs import RunDir, write_json, write_text
 install_kernels()
 
 from cvtune.backends.detectron2.config import build_model, read_config, read_extras  # noqa: E402
+from cvtune.backends.detectron2.models import model_of  # noqa: E402
 from cvtune.backends.detectron2.unpickle import read_pickle  # noqa: E402
 from cvtune.backends.detectron2.weights import load_weights  # noqa: E402
+from cvtune.backends.detectron2.weights_names import PYCLS_INPUT, starting_weights  # noqa: E402
+from cvtune.spec import ModelSpec  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 MakePlan = Callable[..., Plan]
@@ -37,7 +40,7 @@ def build(plan_for: MakePlan, tmp_path_factory: pytest.TempPathFactory) -> Calla
     def make(**changes: Any) -> Any:
         run = RunDir(tmp_path_factory.mktemp("model"))
         native = translate(plan_for(data__batch_size=2, **changes))
-        write_text(run.config, native.text)
+        write_text(run.path / native.file_name, native.text)
         write_json(run.extras, native.extras)
         read_extras(run)
         return build_model(read_config(run))
@@ -67,6 +70,36 @@ def test_torchvisions_resnet_gives_the_same_features_under_detectron2s_names(
     body = torch.nn.Sequential(*list(classifier.children())[:-2])
     with torch.no_grad():
         torch.testing.assert_close(model.backbone.bottom_up(image)["res5"], body(image))
+
+
+def test_torchvisions_resnet_fits_a_model_of_mmdetections(build: Callable[..., Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classifier = torchvision.models.resnet50(weights=None)
+    torch.save(classifier.state_dict(), tmp_path / "resnet50.pth")
+    model = build(model__zoo="Misc/mmdet_mask_rcnn_R_50_FPN_1x")
+    report = load_weights(model, a_path(tmp_path / "resnet50.pth"))
+    assert [name for name, _ in report.skipped] == ["fc.weight", "fc.bias"]
+    assert not [name for name in report.missing if "detector.backbone." in name]
+    assert torch.equal(model.detector.backbone.layer4[2].conv3.weight, classifier.layer4[2].conv3.weight)
+
+
+@pytest.mark.parametrize("kind", ["x", "y"])
+def test_pycls_regnets_are_loaded_whole(kind: str, build: Callable[..., Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = build(model__zoo=f"COCO-InstanceSegmentation/mask_rcnn_regnet{kind}_4gf_dds_fpn_1x", model__norm="frozen")
+    body = model.backbone.bottom_up
+    published = {name: torch.rand_like(value) for name, value in body.state_dict().items()}
+    head = {"head.fc.weight": torch.zeros(1000, 8), "head.fc.bias": torch.zeros(1000)}
+    path = tmp_path / "RegNet.pyth"
+    torch.save({"epoch": 100, "model_state": {**published, **head}, "cfg": "MODEL: {}"}, path)
+    report = load_weights(model, a_path(path))
+    assert report.layout == "pycls classifier"
+    assert [name for name, _ in report.skipped] == list(head)
+    assert not [name for name in report.missing if "bottom_up" in name]
+    for name, value in body.state_dict().items():
+        assert torch.equal(value, published[name]), name
+    fed = starting_weights(str(path), model_of(ModelSpec(zoo="COCO-Detection/fcos_R_50_FPN_1x")))
+    assert (fed["scope"], fed["input"]) == ("backbone", dict(PYCLS_INPUT))
 
 
 @pytest.mark.parametrize(("family", "level"), [("faster_rcnn", "p6"), ("retinanet", "p7")])

@@ -10,7 +10,7 @@ import pytest
 from mmengine.config import Config
 
 from cvtune.backends.base import NativeConfig
-from cvtune.backends.mmdet.edits import Edits
+from cvtune.backends.edits import Edits
 from cvtune.backends.mmdet.translate import translate
 from cvtune.backends.mmdet.translate_model import official_classes, pretrained_places
 from cvtune.backends.mmdet.zoo import left_out, read_official, walk, zoo_names

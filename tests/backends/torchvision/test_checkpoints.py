@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cvtune.backends.checkpoints import check_class_lock, read_checkpoint, write_checkpoint
-from cvtune.backends.torchvision.ema import Ema
+from cvtune.backends.ema import Ema
 from cvtune.classes import ClassMap
 from cvtune.errors import DataError, RunError
 

@@ -174,7 +174,8 @@ def test_weights_that_cannot_be(text: str, error: type[Exception], part: str) ->
 
 def test_planning_side_imports_no_torch() -> None:
     code = (
-        "import sys; from cvtune.backends.torchvision import models, recipes, translate, layouts;"
+        "import sys; from cvtune.backends import layouts;"
+        "from cvtune.backends.torchvision import models, recipes, translate;"
         "print([m for m in ('torch', 'torchvision', 'lightning') if m in sys.modules])"
     )
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

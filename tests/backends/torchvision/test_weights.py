@@ -14,8 +14,8 @@ import torchvision
 from torchvision.models import mobilenet_v2, mobilenet_v3_large, resnet18, vgg16
 from torchvision.models.detection import ssdlite
 
+from cvtune.backends.layouts import find_layout, peek_scope
 from cvtune.backends.torchvision.build import build_model
-from cvtune.backends.torchvision.layouts import find_layout, peek_scope
 from cvtune.backends.torchvision.weights import load_checkpoint, load_weights
 from cvtune.errors import DataError, RunError
 
@@ -206,6 +206,7 @@ def test_none_loads_nothing(model_of: Any) -> None:
         (["stem.conv1.weight", "res2.0.conv1.weight"], "Detectron2"),
         (["backbone.layer1.0.conv1.weight", "neck.lateral_convs.0.conv.weight"], "MMDetection"),
         (["backbone.stem.0.conv.weight", "bbox_head.rtm_cls.0.weight"], "MMDetection"),
+        (["stem.conv.weight", "s1.b1.f.a.weight", "s1.b1.f.a_bn.weight"], "pycls classifier"),
         (["conv_stem.weight", "blocks.0.0.conv_dw.weight"], "timm"),
         (["stem.0.weight", "stages.0.blocks.0.conv_dw.weight"], "timm"),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 
-from cvtune.data.formats import ReadSource, coco
+from cvtune.data.formats import ReadSource, coco, detect_format, load_format
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
@@ -153,3 +153,48 @@ def test_real_sets(real_data: Path) -> None:
         assert (len(dataset.images), len(dataset.annotations)) == (images, objects)
         assert all(image.path is not None and image.path.is_file() for image in dataset.images)
         assert (receipt.images_in, receipt.annotations_in) == (images, objects)
+
+
+def one(name: str = "a.jpg") -> dict[str, Any]:
+    return {
+        "images": [{"id": 1, "file_name": name, "width": 20, "height": 10}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+
+
+CAPTIONS = {**one(), "annotations": [{"id": 1, "image_id": 1, "caption": "a cat"}]}
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        (
+            {
+                "annotations/instances_train2017.json": one(),
+                "annotations/instances_val2017.json": one(),
+                "annotations/captions_train2017.json": CAPTIONS,
+                "annotations/person_keypoints_val2017.json": one(),
+            },
+            ("instances_train2017", "instances_val2017"),
+        ),
+        ({"train/labels.json": one(), "val/labels.json": one()}, ("train", "val")),
+        ({"train/annotations/a.json": one(), "val/annotations/a.json": one()}, ("train", "val")),
+        ({"labels.json": one(), "data/labels.json": one()}, ()),
+    ],
+)
+def test_folders_of_coco_files(tmp_path: Path, read: Any, layout: dict[str, Any], expected: tuple[str, ...]) -> None:
+    for name, content in layout.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    assert load_format("coco").subsets(tmp_path) == expected
+    assert detect_format(tmp_path)[0] == "coco"
+    for subset in expected:
+        _, receipt = read("coco", tmp_path, subset=subset)
+        skipped = [event.where for event in receipt.events if event.code == "file-skipped"]
+        assert len(skipped) == subset.startswith("instances_")
+
+
+def test_images_in_data_beside_the_file(tmp_path: Path, read: Any, files: Any) -> None:
+    files(tmp_path, {"labels.json": json.dumps(one()), "data/a.jpg": (20, 10)})
+    assert read("coco", tmp_path)[0].images[0].path == tmp_path / "data" / "a.jpg"

@@ -121,7 +121,6 @@ def test_subsets_of_a_project_and_images_of_one_name(tmp_path: Path, read: Any, 
     [
         ("<annotations><image", "not valid XML"),
         ("<a/>", "none of its 1 .xml files is of CVAT"),
-        (xml(more="<track id='0'/>"), "tracks of a video"),
         ('<!DOCTYPE a [<!ENTITY x "boom">]><annotations><meta/>&x;</annotations>', "entities"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image, Rle
-from cvtune.data.formats import ReadSource, voc
+from cvtune.data.formats import ReadSource, detect_format, voc
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
@@ -78,7 +78,9 @@ def codes(receipt: Receipt, kind: str) -> list[str]:
         ([(5, 0, 100, 20)], 0, "origin-found", (5, 0, 95, 20)),
         ([(5, 5, 20, 20), (0, 1, 3, 3)], 0, "origin-found", (5, 5, 15, 15)),
         ([(0.4, 5, 20.5, 20)], 0, "origin-found", (0.4, 5, 20.1, 15)),
-        ([(5.5, 5, 20, 20)], 1, "origin-assumed", (4.5, 4, 15.5, 16)),
+        ([(5.5, 5, 20, 20)], 0, "origin-found", (5.5, 5, 14.5, 15)),
+        ([(5.5, 5, 100, 20)], 0, "origin-found", (5.5, 5, 94.5, 15)),
+        ([(5.5, 5, 20, 20), (5, 5, 20, 20)], 1, "origin-assumed", (4.5, 4, 15.5, 16)),
         # A box that is dropped is no evidence.
         ([(5, 5, 20, 20), (0, 0, 0, 0)], 1, "origin-assumed", (4, 4, 16, 16)),
     ],
@@ -198,7 +200,7 @@ def test_names_are_sorted_and_ids_do_not_depend_on_the_subset(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("subset", "message"),
     [
-        ("trian", "no subset 'trian'; allowed: empty, gone, train; did you mean 'train'"),
+        ("trian", "no subset 'trian'; allowed: gone, train; did you mean 'train'"),
         ("gone", "1 of the 2 images of subset 'gone' have no .xml file.*nothing"),
         ("empty", "is empty"),
         ("../Main/train", "no subset"),
@@ -257,7 +259,17 @@ def test_a_missing_image_is_kept_with_a_note_where_its_size_is_known(tmp_path: P
     assert dataset.images[0].path is None
     assert "image-missing" in codes(receipt, "note")
     with pytest.raises(DataError, match=r"b\.xml: has no image size, and its image b\.jpg was not found"):
-        read(devkit(tmp_path, {"b": xml("b.jpg", [], size=None)}))
+        read(devkit(tmp_path / "b", {"b": xml("b.jpg", [], size=None)}))
+
+
+def test_an_image_without_size_and_file_is_dropped_where_others_have_one(tmp_path: Path) -> None:
+    files = {"a": xml("a.jpg", [("x", (1, 1, 9, 9))]), "b": xml("b.jpg", [("x", (1, 1, 9, 9))], size=None)}
+    dataset, receipt = read(devkit(tmp_path, files))
+    assert [image.file_name for image in dataset.images] == ["a.jpg"]
+    (event,) = [event for event in receipt.events if event.kind == "drop"]
+    assert (event.code, event.where, event.images, event.annotations) == (
+        "image-size-missing", "Annotations/b.xml", 1, 1,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [None, (0, 0), ("", ""), ("x", 80)])
@@ -267,6 +279,50 @@ def test_a_missing_size_comes_from_the_image(tmp_path: Path, size: Any) -> None:
     assert (dataset.images[0].width, dataset.images[0].height) == (64, 48)
     assert codes(receipt, "repair") == ["image-size-filled"]
     assert dataset.annotations[0].bbox_xywh == (0, 0, 64, 48)
+
+
+@pytest.mark.parametrize(
+    ("xmls", "images"),
+    [
+        ("{split}/{name}.xml", "{split}/{name}.jpg"),
+        ("{split}/annotations/{name}.xml", "{split}/images/{name}.jpg"),
+        ("{split}/{name}.xml", "images/{split}/{name}.jpg"),
+    ],
+)
+def test_folders_of_splits(tmp_path: Path, xmls: str, images: str) -> None:
+    for split, size in (("train", (30, 20)), ("valid", (50, 40))):
+        target = tmp_path / xmls.format(split=split, name="a")
+        target.parent.mkdir(parents=True)
+        target.write_text(xml("a.jpg", [("x", (1, 1, 9, 9))], size=size))
+        picture(tmp_path / images.format(split=split, name="a"), size)
+    assert voc.subsets(tmp_path) == ("train", "valid")
+    assert detect_format(tmp_path)[0] == "voc"
+    for split, size in (("train", (30, 20)), ("valid", (50, 40))):
+        dataset, _ = read(tmp_path, subset=split)
+        (image,) = dataset.images
+        assert image.path == tmp_path / images.format(split=split, name="a")
+        assert image.file_name == images.format(split=split, name="a")
+        assert (image.width, image.height) == size
+    assert len(read(tmp_path)[0].annotations) == 2
+
+
+def test_a_folder_of_annotations_in_lower_case(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "a.xml").write_text(xml("a.jpg", [("x", (1, 1, 9, 9))]))
+    picture(tmp_path / "images" / "a.jpg")
+    assert detect_format(tmp_path)[0] == "voc"
+    assert read(tmp_path)[0].images[0].path == tmp_path / "images" / "a.jpg"
+
+
+def test_a_written_set_says_where_its_pixels_start(tmp_path: Path) -> None:
+    boxes = (Annotation(1, 1, 1, (3.5, 4.25, 5.0, 6.0), 30.0),)
+    dataset = Dataset((Image(1, "a.jpg", 30, 20),), boxes, (Category(1, "x"),))
+    voc.write(dataset, tmp_path, Receipt())
+    again, receipt = read(tmp_path)
+    assert again.annotations[0].bbox_xywh == boxes[0].bbox_xywh
+    assert next(event.detail for event in receipt.events if event.code == "origin-found") == (
+        "1-based: Annotations/a.xml says so"
+    )
 
 
 def test_layouts(tmp_path: Path) -> None:

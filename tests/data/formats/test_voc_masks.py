@@ -12,7 +12,8 @@ import pytest
 from PIL import Image as Pillow
 
 from cvtune.data.coco import Rle
-from cvtune.data.formats.voc_masks import InstanceMask, match_masks
+from cvtune.data.formats.voc_masks import match_masks
+from cvtune.data.formats.voc_objects import InstanceMask
 from cvtune.data.geometry import mask_to_rle, rle_to_mask
 
 Files = Callable[..., Path]

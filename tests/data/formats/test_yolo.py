@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image
-from cvtune.data.formats import ReadSource, detect_format, yolo
+from cvtune.data.formats import ReadSource, detect_format, load_format, yolo
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
@@ -208,7 +208,7 @@ def test_a_round_trip_of_masks_keeps_what_one_polygon_can_say(
     assert float(bridged.detail.split("IoU ")[1]) > 0.95
     pictures(tmp_path / "pictures", awkward)
     after, _ = read("yolo", tmp_path / "out", images=tmp_path / "pictures")
-    assert [len(a.segmentation) for a in after.annotations] == [1] * 5
+    assert [len(a.segmentation) for a in after.annotations] == [1, 1, 2, 1, 1]
     for a, b in zip(awkward.annotations[1:4], after.annotations[1:4], strict=True):
         assert overlap(a, b, awkward.images[0]) > 0.9
         assert np.allclose(a.bbox_xywh, b.bbox_xywh, atol=1e-6)
@@ -248,3 +248,51 @@ def test_a_list_that_names_the_root_of_the_file_system_is_survived(tmp_path: Pat
     (tmp_path / "data.yaml").write_text("train: train.txt\nnames: [a]\n")
     (tmp_path / "train.txt").write_text("/\n./\n")
     assert yolo.subsets(tmp_path) in {(), ("train",)}
+
+
+def test_parts_that_a_bridge_joins_are_parts_again(tmp_path: Path, read: Any, files: Any) -> None:
+    joined = "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 0.1 0.1 0.6 0.6 0.8 0.6 0.8 0.8 0.6 0.8 0.6 0.6\n"
+    files(tmp_path, {"classes.txt": "cat\n", "images/a.png": (100, 100), "labels/a.txt": joined})
+    dataset, receipt = read("yolo", tmp_path)
+    assert [len(annotation.segmentation) for annotation in dataset.annotations] == [2]
+    assert [event.code for event in receipt.events] == ["parts-split"]
+    assert dataset.annotations[0].area == 800
+
+
+LAYOUTS = ["{split}/images/a.png {split}/labels/a.txt", "images/{split}/a.png labels/{split}/a.txt"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_folders_of_splits_without_a_file_that_describes_them(
+    tmp_path: Path, read: Any, files: Any, layout: str
+) -> None:
+    for split in ("train", "valid"):
+        image, label = layout.format(split=split).split()
+        files(tmp_path, {image: (100, 100), label: "1 0.5 0.5 0.2 0.2\n"})
+    assert detect_format(tmp_path)[0] == "yolo"
+    assert load_format("yolo").subsets(tmp_path) == ("train", "valid")
+    for split in ("train", "valid"):
+        dataset, _ = read("yolo", tmp_path, subset=split)
+        (image,) = dataset.images
+        assert image.path.as_posix().endswith(f"/{image.file_name}")
+        assert image.file_name.startswith(f"{split}/")
+        assert len(dataset.annotations) == 1
+
+
+def test_one_folder_of_images_and_labels_needs_no_list_of_names(tmp_path: Path, read: Any, files: Any) -> None:
+    files(tmp_path, {"a.png": (100, 100), "a.txt": "1 0.5 0.5 0.2 0.2\n"})
+    assert detect_format(tmp_path)[0] == "yolo"
+    assert [category.name for category in read("yolo", tmp_path)[0].categories] == ["class_0", "class_1"]
+    files(tmp_path, {"b.txt": "1 0.5 0.5 0.2 0.2\n"})  # of no image
+    with pytest.raises(DataError, match="not annotations of a known format"):
+        detect_format(tmp_path)
+
+
+def test_names_of_roboflow_s_darknet_export(tmp_path: Path, read: Any, files: Any) -> None:
+    for split in ("train", "valid"):
+        content = {"_darknet.labels": "cat\ndog\n", "a.png": (100, 100), "a.txt": "1 0.5 0.5 0.2 0.2\n"}
+        files(tmp_path / split, content)
+    files(tmp_path, {"README.roboflow.txt": "made with care\n"})
+    assert detect_format(tmp_path)[0] == "yolo"
+    dataset, _ = read("yolo", tmp_path, subset="valid")
+    assert [category.name for category in dataset.categories] == ["cat", "dog"]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from cvtune.kernels.mmcv_ext import deform_attention, deform_conv
+from cvtune.kernels import deform_conv
+from cvtune.kernels.mmcv_ext import deform_attention
 
 STRIDE, PAD, DILATION, KERNEL, GROUPS, DEFORM = (1, 2), (1, 0), (1, 1), (2, 3), 2, 2
 GEOMETRY_V1 = {

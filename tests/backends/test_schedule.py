@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from cvtune.backends.torchvision.schedule import lr_at
+from cvtune.backends.schedule import lr_at
 
 
 def settings(name: str, **schedule: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from cvtune.backends.batches import Batches
 from cvtune.backends.seeds import mix_seed
-from cvtune.backends.torchvision.batches import Batches
 
 
 def make(**changes: object) -> Batches:

@@ -1,6 +1,7 @@
-"""Deformable convolution v1 and v2 (Dai et al. 2017, Zhu et al. 2018) of `mmcv._ext`, by torchvision's operator.
+"""Deformable convolution v1 and v2 (Dai et al. 2017, Zhu et al. 2018) of `mmcv._ext` and `detectron2._C`.
 
-The frameworks' `im2col_step` only cuts the batch; it changes no value and is ignored here.
+By torchvision's operator. The two modules' functions are the same but for one name; the arguments' names and order are
+those that callers use. The frameworks' `im2col_step` only cuts the batch; it changes no value and is ignored here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What torch and torchvision offer on this machine."""
+"""What torch and torchvision offer on this machine; every backend stands on them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import platform
 from cvtune.backends.base import Host
 from cvtune.errors import MissingDependencyError
 
-__all__ = ["probe"]
+__all__ = ["torch_host"]
 
 PACKAGES = ("torch", "torchvision", "lightning", "albumentations")
 INSTALL = "pip install 'cvtune[torchvision]'"
 
 
-def probe() -> Host:
-    """Import the framework and look.
+def torch_host() -> Host:
+    """Import them and look.
 
     Raises:
         MissingDependencyError: a package is not installed, or is installed but does not import.

@@ -17,12 +17,13 @@ LAYOUTS: tuple[tuple[str, str], ...] = (
     ("torchvision detector", r"^backbone\.body\.|^head\.(classification|regression)_head\."),
     ("Detectron2", r"^backbone\.bottom_up\.|^proposal_generator\.|^backbone\.fpn_(lateral|output)\d|^res[2-5]\.\d+\."),
     ("MMDetection", r"^neck\.|^bbox_head\.|^roi_head\.|^rpn_head\.|^backbone\.(layer[1-4]|stages|stem|patch_embed)\."),
+    ("pycls classifier", r"^s[1-4]\.b\d+\.f\.[ab](_bn)?\."),
     ("timm", r"^conv_stem\.|^stem\.conv\.|^stages\.\d+\.blocks\.|^patch_embed\.|^s[1-4]\.b\d+\."),
     ("torchvision RegNet classifier", r"^trunk_output\."),
     ("torchvision ResNet classifier", r"^layer[1-4]\.\d+\."),
     ("torchvision features classifier", r"^features\.\d+\."),
 )
-_FOREIGN = {"Detectron2", "MMDetection", "timm"}
+_FOREIGN = {"Detectron2", "MMDetection", "pycls classifier", "timm"}
 
 
 def find_layout(keys: Iterable[str]) -> str | None:

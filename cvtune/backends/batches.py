@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from cvtune.backends.seeds import mix_seed
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "quiet_worker"]
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,11 @@ class Batches:
                 filled = [batch[i % len(batch)] for i in range(share * self.world_size)]
                 yield [(epoch, index) for index in filled[self.rank :: self.world_size]]
             offset = 0
+
+
+def quiet_worker(worker: int) -> None:
+    """Keep OpenCV's own threads out of data-loading processes: one core each is what they are counted as."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,0 +1,222 @@
+"""Sets laid out as tools and public sets lay them out: told apart, every object read, every image found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cvtune.data.formats import detect_format
+from cvtune.data.parts import read_parts
+
+PICTURE = (64, 48)
+ROWS = "0 0.5 0.5 0.2 0.4\n1 0.25 0.25 0.1 0.1\n"
+DOTA = "10.0 10.0 40.0 10.0 40.0 30.0 10.0 30.0 plane 0\n"
+KITTI = "0 0 1.5 10.0 10.0 30.0 20.0 1.5 1.6 3.8 1 2 3 0.1"
+CSV = "filename,width,height,class,xmin,ymin,xmax,ymax"
+
+
+def splits(*names: str, **content: Any) -> dict[str, Any]:
+    """Each file in a folder of each split; "%" stands for the split's name."""
+    return {
+        f"{split}/{name.replace('%', split)}": value.replace("%", split) if isinstance(value, str) else value
+        for split in names
+        for name, value in content.items()
+    }
+
+
+def voc(name: str) -> str:
+    return (
+        f"<annotation><folder></folder><filename>{name}</filename><path>{name}</path><source><database>roboflow.com"
+        "</database></source><size><width>64</width><height>48</height><depth>3</depth></size><segmented>0</segmented>"
+        "<object><name>cat</name><pose>Unspecified</pose><truncated>0</truncated><difficult>0</difficult><occluded>0"
+        "</occluded><bndbox><xmin>1</xmin><xmax>20</xmax><ymin>3</ymin><ymax>30</ymax></bndbox></object></annotation>"
+    )
+
+
+def coco(name: str) -> str:
+    return json.dumps(
+        {
+            "images": [{"id": 0, "file_name": name, "width": 64, "height": 48}],
+            "annotations": [{"id": 0, "image_id": 0, "category_id": 1, "bbox": [1, 2, 10, 10.5], "segmentation": []}],
+            "categories": [{"id": 1, "name": "cat"}],
+        }
+    )
+
+
+TRACKS = (
+    "<annotations><version>1.1</version><meta><task><size>3</size><original_size><width>64</width><height>48</height>"
+    "</original_size><labels><label><name>cat</name></label></labels></task></meta>"
+    '<track id="4" label="cat"><box frame="0" outside="0" occluded="0" keyframe="1" xtl="1" ytl="2" xbr="10" ybr="20"/>'
+    '<box frame="1" outside="0" occluded="0" keyframe="0" xtl="2" ytl="2" xbr="11" ybr="20"/>'
+    '<box frame="2" outside="1" occluded="0" keyframe="1" xtl="2" ytl="2" xbr="11" ybr="20"/></track></annotations>'
+)
+STUDIO = [
+    {
+        "id": 1, "image": "/data/upload/a.jpg", "annotator": 1, "annotation_id": 1,
+        "label": [{"x": 1, "y": 2, "width": 10, "height": 10, "rotation": 0, "rectanglelabels": ["cat"],
+                   "original_width": 64, "original_height": 48}],
+    },
+    {"id": 2, "image": "/data/upload/b.jpg", "annotator": 1, "annotation_id": 2},
+]  # fmt: skip
+
+# Files, format, subsets, images, objects by class.
+LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, int]]] = {
+    "Roboflow, YOLO": (
+        {
+            **splits("train", "valid", "test", **{"images/a_%.rf.abc.jpg": PICTURE, "labels/a_%.rf.abc.txt": ROWS}),
+            "data.yaml": "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n\nnc: 2\n"
+            "names: ['cat', 'dog']\n\nroboflow:\n  workspace: x\n  license: CC BY 4.0\n",
+            "README.dataset.txt": "x\n",
+            "README.roboflow.txt": "x\n",
+        },
+        "yolo", ("train", "val", "test"), 3, {"cat": 3, "dog": 3},
+    ),
+    "Roboflow, COCO": (
+        {
+            **splits("train", "valid", **{"_annotations.coco.json": coco("%.jpg"), "%.jpg": PICTURE}),
+            "README.roboflow.txt": "x\n",
+        },
+        "coco", ("train", "valid"), 2, {"cat": 2},
+    ),
+    "Roboflow, VOC": (
+        {**splits("train", "valid", **{"%.xml": voc("%.jpg"), "%.jpg": PICTURE}), "README.roboflow.txt": "x\n"},
+        "voc", ("train", "valid"), 2, {"cat": 2},
+    ),
+    "Roboflow, Create ML": (
+        splits("train", "valid", **{
+            "_annotations.createml.json": json.dumps([{"image": "%.jpg", "annotations": [
+                {"label": "cat", "coordinates": {"x": 20, "y": 20, "width": 10, "height": 10}}]}]),
+            "%.jpg": PICTURE,
+        }),
+        "createml", ("train", "valid"), 2, {"cat": 2},
+    ),
+    "Roboflow, TensorFlow CSV": (
+        splits("train", "valid", **{"_annotations.csv": f"{CSV}\n%.jpg,64,48,cat,1,2,30,40\n", "%.jpg": PICTURE}),
+        "csv", ("train", "valid"), 2, {"cat": 2},
+    ),
+    "Ultralytics, coco128": (
+        {
+            "coco128.yaml": "path: ../datasets/coco128\ntrain: images/train2017\nval: images/train2017\ntest:\n"
+            "names:\n  0: cat\n  1: dog\ndownload: https://example.org/coco128.zip\n",
+            "images/train2017/1.jpg": PICTURE, "images/train2017/2.jpg": PICTURE, "labels/train2017/1.txt": ROWS,
+        },
+        "yolo", (), 2, {"cat": 1, "dog": 1},
+    ),
+    "CVAT, Ultralytics": (
+        {
+            "data.yaml": "names:\n  0: cat\n  1: dog\npath: .\ntrain: train.txt\n",
+            "train.txt": "data/images/train/a.jpg\n", "labels/train/a.txt": ROWS, "images/train/a.jpg": PICTURE,
+        },
+        "yolo", (), 1, {"cat": 1, "dog": 1},
+    ),
+    "Label Studio, YOLO": (
+        {"classes.txt": "cat\ndog\n", "notes.json": {"categories": [{"id": 0, "name": "cat"}], "info": {}},
+         "images/abc-a.jpg": PICTURE, "labels/abc-a.txt": ROWS},
+        "yolo", (), 1, {"cat": 1, "dog": 1},
+    ),
+    "Label Studio, COCO": (
+        {"result.json": coco("images/abc-a.jpg"), "images/abc-a.jpg": PICTURE}, "coco", (), 1, {"cat": 1},
+    ),
+    "Label Studio, JSON-MIN": (
+        {"p.json": STUDIO, "a.jpg": PICTURE, "b.jpg": PICTURE}, "label_studio", (), 2, {"cat": 1},
+    ),
+    "Kaggle, VOC": ({"annotations/a.xml": voc("a.png"), "images/a.png": PICTURE}, "voc", (), 1, {"cat": 1}),
+    "VOCdevkit": (
+        {
+            "VOCdevkit/VOC2007/Annotations/1.xml": voc("1.jpg"), "VOCdevkit/VOC2007/JPEGImages/1.jpg": PICTURE,
+            "VOCdevkit/VOC2007/ImageSets/Main/train.txt": "1\n", "VOCdevkit/VOC2007/ImageSets/Main/val.txt": "\n",
+        },
+        "voc", (), 1, {"cat": 1},
+    ),
+    "FiftyOne, COCO": ({"labels.json": coco("a.jpg"), "data/a.jpg": PICTURE}, "coco", (), 1, {"cat": 1}),
+    "CVAT, COCO": (
+        {"annotations/instances_default.json": coco("a.jpg"), "images/default/a.jpg": PICTURE},
+        "coco", (), 1, {"cat": 1},
+    ),
+    "CVAT, video": ({"annotations.xml": TRACKS, "images/frame_000002.PNG": PICTURE}, "cvat", (), 3, {"cat": 2}),
+    "DOTA 1.5": (
+        splits("train", "val", **{
+            "labelTxt-v1.5/DOTA-v1.5_%/P1.txt": f"imagesource:GoogleEarth\ngsd:0.14\n{DOTA}",
+            "labelTxt-v1.5/DOTA-v1.5_%/P2.txt": "imagesource:GoogleEarth\ngsd:null\n",
+            "images/P1.png": PICTURE, "images/P2.png": PICTURE,
+        }),
+        "dota", ("train", "val"), 4, {"plane": 2},
+    ),
+    "KITTI, tracking": (
+        {
+            "training/label_02/0000.txt": f"0 -1 DontCare -1 -1 -10 10 1 20 9 -1000 -1000 -1000 -10 -1 -1 -1\n"
+            f"0 1 Car {KITTI}\n2 1 Car {KITTI}\n",
+            **{f"training/image_02/0000/{frame:06d}.png": PICTURE for frame in range(3)},
+        },
+        "kitti", (), 3, {"Car": 2},
+    ),
+    "MOT17": (
+        {
+            "MOT17/train/MOT17-02/gt/gt.txt": "1,1,1,2,10,10,1,1,0.5\n2,1,2,2,10,10,1,1,1\n",
+            "MOT17/train/MOT17-02/img1/000001.jpg": PICTURE, "MOT17/train/MOT17-02/img1/000002.jpg": PICTURE,
+        },
+        "mot", (), 2, {"pedestrian": 2},
+    ),
+    "Open Images": (
+        {
+            "oidv6-train-annotations-bbox.csv": "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,"
+            "IsTruncated,IsGroupOf,IsDepiction,IsInside,XClick1X\n01,xclick,/m/01,1,0.1,0.5,0.2,0.6,0,0,1,0,0,0.1\n"
+            "01,xclick,/m/02,1,0.1,0.5,0.2,0.6,-1,-1,-1,-1,-1,0.1\n",
+            "class-descriptions-boxable.csv": '/m/01,Cat\n/m/02,"Dog, big"\n', "train/01.jpg": PICTURE,
+        },
+        "openimages", (), 1, {"Cat": 1, "Dog, big": 1},
+    ),
+    "Kaggle, CSV of one cell": (
+        {"train.csv": 'image_id,width,height,bbox\na,64,48,"[1.0, 2.0, 10.0, 12.0]"\n', "train/a.jpg": PICTURE},
+        "csv", (), 1, {"object": 1},
+    ),
+    "RetinaNet's CSV": (
+        {"annotations.csv": "imgs/a.jpg,1,2,10,12,cat\nimgs/b.jpg,,,,,\n", "classes.csv": "cat,0\n",
+         "imgs/a.jpg": PICTURE, "imgs/b.jpg": PICTURE},
+        "csv", (), 2, {"cat": 1},
+    ),
+    "Hugging Face": (
+        {"train/metadata.jsonl": '{"file_name": "a.jpg", "objects": {"bbox": [[1, 2, 10, 10]], "categories": [0]}}\n',
+         "train/a.jpg": PICTURE},
+        "imagefolder", (), 1, {"0": 1},
+    ),
+    "VisDrone": (
+        {"VisDrone2019-DET-train/annotations/a.txt": "1,2,10,10,1,4,0,0\n3,3,5,5,1,11,0,0,\n",
+         "VisDrone2019-DET-train/images/a.jpg": PICTURE},
+        "visdrone", (), 1, {"car": 1, "others": 1},
+    ),
+    "WIDER FACE": (
+        {"wider_face_split/wider_face_train_bbx_gt.txt": "0--Parade/a.jpg\n1\n1 2 10 10 0 0 0 0 0 0 \n0--Parade/b.jpg\n"
+         "0\n0 0 0 0 0 0 0 0 0 0 \n",
+         "WIDER_train/images/0--Parade/a.jpg": PICTURE, "WIDER_train/images/0--Parade/b.jpg": PICTURE},
+        "wider_face", (), 2, {"face": 1},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_layouts_of_tools(case: str, tmp_path: Path, files: Any) -> None:
+    content, format, subsets, images, classes = LAYOUTS[case]
+    files(tmp_path, {n: v if isinstance(v, str | tuple | bytes) else json.dumps(v) for n, v in content.items()})
+    assert detect_format(tmp_path)[0] == format
+    source = read_parts(tmp_path)
+    assert tuple(part.name for part in source.parts if part.name) == subsets
+    assert sum(len(part.dataset.images) for part in source.parts) == images
+    found: dict[str, int] = {}
+    for part in source.parts:
+        names = {category.id: category.name for category in part.dataset.categories}
+        for annotation in part.dataset.annotations:
+            found[names[annotation.category_id]] = found.get(names[annotation.category_id], 0) + 1
+        assert not part.receipt.classes_dropped
+        if case != "CVAT, video":  # of which the archive has no images
+            assert all(image.path is not None for image in part.dataset.images)
+    assert found == classes
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "set.zip").write_bytes(b"PK\x05\x06" + bytes(18))
+    with pytest.raises(Exception, match="an archive; unpack it"):
+        detect_format(tmp_path / "set.zip")
