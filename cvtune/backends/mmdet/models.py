@@ -141,7 +141,8 @@ COMPOSED: Mapping[str, tuple[tuple[Path, Any], ...]] = MappingProxyType(
                     "type": "MobileNetV2",
                     "out_indices": [1, 2, 4, 7],
                     "frozen_stages": 1,
-                    "norm_cfg": {"type": "BN", "requires_grad": True},
+                    # Its scales and shifts have gradients so large that Faster R-CNN diverges at usual learning rates.
+                    "norm_cfg": {"type": "BN", "requires_grad": False},
                     "norm_eval": True,
                 },
             ),

@@ -127,8 +127,10 @@ def _norm(edits: Edits, plan: Plan) -> None:
     norm = plan["model.norm"]
     official = "frozen" if edits.get(("model", "backbone", "norm_eval")) else "official"
     one_process = int(plan["run.devices"]) * int(plan["run.nodes"]) == 1
-    if norm != official:
-        asked = "model.norm" if plan.reasons["model.norm"] == "spec" else "model.weights"
+    asked_for = plan.reasons["model.norm"] == "spec"
+    # Officially frozen are the statistics alone; who asks for frozen layers means scales and shifts as well.
+    if norm != official or (norm == "frozen" and asked_for):
+        asked = "model.norm" if asked_for else "model.weights"
         backbone: Path = ("model", "backbone")
         if norm == "frozen":
             _backbone_norm(edits, plan, (*backbone, "norm_eval"), True, asked)

@@ -112,6 +112,21 @@ def test_the_number_of_classes_reaches_every_head(name: str, heads: int, plan_fo
     assert config["val_evaluator"]["ann_file"] == f"{tmp_path}/data/val.json"
 
 
+@pytest.mark.parametrize(
+    ("changes", "trains"),
+    [
+        ({"model__family": "faster_rcnn"}, True),  # officially only the statistics are frozen
+        ({"model__family": "faster_rcnn", "model__norm": "frozen"}, False),
+        ({"model__family": "faster_rcnn", "model__backbone": "mobilenet_v2_fpn"}, False),
+    ],
+)
+def test_frozen_norm_layers(changes: dict[str, Any], trains: bool, plan_for: MakePlan, tmp_path: Path) -> None:
+    weights = {"model__weights": "x.pth"}  # random weights would all train
+    backbone = read(translate(plan_for(data__batch_size=2, **weights, **changes)), tmp_path)["model"]["backbone"]
+    assert backbone["norm_eval"] is True
+    assert backbone["norm_cfg"]["requires_grad"] is trains
+
+
 def test_mask2formers_class_weights_have_an_entry_a_class_and_one_for_the_background(
     plan_for: MakePlan, tmp_path: Path
 ) -> None:
