@@ -19,6 +19,9 @@ _OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
 _EMA = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.001, "update_buffers": True, "priority": 49}
 EMA_GAMMA = 2000
 """MMEngine's default horizon of the warm-up of ExpMomentumEMA, in iterations."""
+EMA_WARM_UP = 5
+"""A run's length over that horizon: at its end little is left of the warm-up (e^-5), yet the start is forgotten. With
+the default horizon, the average of a run of a thousand iterations is its last weights."""
 _VIS_BACKENDS = {"tensorboard": "TensorboardVisBackend", "mlflow": "MLflowVisBackend", "wandb": "WandbVisBackend"}
 
 
@@ -311,10 +314,14 @@ def _ema(edits: Edits, plan: Plan, length: _Length) -> None:
                 edits.replace_list(("custom_hooks",), hooks[:at] + hooks[at + 1 :], "train.ema")
             return
         momentum = _EMA["momentum"] if wanted is True else round(1.0 - float(wanted), 9)
+        gamma = max(1, min(EMA_GAMMA, round(length.iterations / EMA_WARM_UP)))
         if at is None:
-            edits.replace_list(("custom_hooks",), [*hooks, {**_EMA, "momentum": momentum}], "train.ema")
+            hook = {**_EMA, "momentum": momentum, "gamma": gamma}
+            edits.replace_list(("custom_hooks",), [*hooks, hook], "train.ema")
         elif wanted is not True:
             edits.set(("custom_hooks", at, "momentum"), momentum, "train.ema")
+            if hooks[at].get("ema_type") == "ExpMomentumEMA" and gamma < EMA_GAMMA:
+                edits.set(("custom_hooks", at, "gamma"), gamma, "train.ema")
         return
     if at is None or length.official:
         return

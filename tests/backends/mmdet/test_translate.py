@@ -127,6 +127,15 @@ def test_frozen_norm_layers(changes: dict[str, Any], trains: bool, plan_for: Mak
     assert backbone["norm_cfg"]["requires_grad"] is trains
 
 
+@pytest.mark.parametrize(("epochs", "gamma"), [(20, 200), (1, 10), (1000, 2000)])
+def test_an_average_of_weights_forgets_the_start_within_the_run(
+    epochs: int, gamma: int, plan_for: MakePlan, tmp_path: Path
+) -> None:
+    plan = plan_for(model__family="faster_rcnn", data__batch_size=4, train__epochs=epochs, train__ema=0.998)
+    (hook,) = read(translate(plan), tmp_path)["custom_hooks"]
+    assert (hook["ema_type"], hook["momentum"], hook["gamma"]) == ("ExpMomentumEMA", 0.002, gamma)
+
+
 def test_mask2formers_class_weights_have_an_entry_a_class_and_one_for_the_background(
     plan_for: MakePlan, tmp_path: Path
 ) -> None:
