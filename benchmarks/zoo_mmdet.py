@@ -5,8 +5,8 @@ python benchmarks/zoo_mmdet.py [CONFIG ...]
 For each config for detection or instance segmentation on images: translate a spec with three classes; build the model;
 load a state dict of the official shapes (80 classes, or the config's own number) at random, which proves that the heads
 are dropped and the rest loads; take two training steps on two small images, one of them without objects; predict. The
-loss must be finite and weights of the head must move. The table goes to docs/zoo_mmdet.md; a sweep that was killed
-goes on where it was; the last line reads "works N of M".
+loss must be finite and weights of the head must move. Results go to docs/zoo_mmdet.jsonl, where a sweep that was ended
+goes on, and as a table to docs/zoo_mmdet.md; the last line reads "works N of M".
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIZE = 256
 
 
 def main() -> None:
-    options = arguments(__doc__, "runs/zoo_mmdet.jsonl", "docs/zoo_mmdet.md")
+    options = arguments(__doc__, "docs/zoo_mmdet.jsonl", "docs/zoo_mmdet.md")
     names, excluded = configs([find_config(name) for name in options.names])
     from cvtune.kernels.finder import install
 
