@@ -46,8 +46,9 @@ def chromium() -> str:
     """The Chromium that browser tests drive."""
     found = _find_chromium()
     assert found, "no Chromium found: install one (Debian: apt-get install chromium), or set CVTUNE_CHROMIUM"
-    assert shutil.which(found), f"CVTUNE_CHROMIUM={found}: no such program"
-    return found
+    path = shutil.which(found)
+    assert path, f"CVTUNE_CHROMIUM={found}: no such program"
+    return path
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
