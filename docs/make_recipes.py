@@ -143,6 +143,13 @@ def rows() -> list[Row]:
             "framework",
         ),
         (
+            "mask head: last layer at the start, for n classes",
+            "deviation sqrt(2 / (n + 1)) (`mask_rcnn.py`)",
+            "deviation sqrt(2 / n) (`fcn_mask_head.py`): large first gradients for few classes",
+            "deviation 0.001 (`mask_head.py`)",
+            "framework",
+        ),
+        (
             "score threshold, NMS, detections",
             *(
                 f"{a}, {b}, {c}"
