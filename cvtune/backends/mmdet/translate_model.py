@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvtune.backends.edits import Edits, Path
-from cvtune.backends.mmdet.models import Model
+from cvtune.backends.mmdet.models import STAGE_ENDS, Model
 from cvtune.backends.mmdet.signatures import accepts
 from cvtune.backends.mmdet.zoo import walk
 from cvtune.errors import UnsupportedError
@@ -116,7 +116,8 @@ def _frozen_stages(edits: Edits, plan: Plan) -> None:
             f"model.frozen_stages: backend mmdet cannot freeze stages of {edits.get((*path[:-1], 'type'))}; nearest: "
             "null (all of it trains)"
         )
-    edits.set(path, -1 if stages is None else int(stages), "model.frozen_stages")
+    ends = STAGE_ENDS.get(str(edits.get((*path[:-1], "type"))), range(100))
+    edits.set(path, -1 if stages is None else ends[min(int(stages), len(ends) - 1)], "model.frozen_stages")
     if stages is None:
         for other, node in list(walk(edits.get(("model",)), ("model",))):
             if isinstance(node.get("frozen_stages"), int) and node["frozen_stages"] >= 0:

@@ -136,6 +136,23 @@ def test_an_average_of_weights_forgets_the_start_within_the_run(
     assert (hook["ema_type"], hook["momentum"], hook["gamma"]) == ("ExpMomentumEMA", 0.002, gamma)
 
 
+@pytest.mark.parametrize(("stages", "layers"), [("auto", 2), (0, 1), (1, 2), (2, 3), (3, 5), (4, 7), (None, -1)])
+def test_stages_of_mobilenet_end_where_the_stride_doubles(
+    stages: int | str | None, layers: int, plan_for: MakePlan, tmp_path: Path
+) -> None:
+    changes = {} if stages == "auto" else {"model__frozen_stages": stages}
+    plan = plan_for(
+        model__family="faster_rcnn",
+        model__backbone="mobilenet_v2_fpn",
+        model__weights="x.pth",
+        data__batch_size=2,
+        **changes,
+    )
+    assert plan["model.frozen_stages"] == (1 if stages == "auto" else stages)
+    config = read(translate(plan), tmp_path)
+    assert config["model"]["backbone"]["frozen_stages"] == layers
+
+
 def test_mask2formers_class_weights_have_an_entry_a_class_and_one_for_the_background(
     plan_for: MakePlan, tmp_path: Path
 ) -> None:
