@@ -14,12 +14,13 @@ IOU, IOF = 0, 1
 def box_iou_rotated(
     boxes1: torch.Tensor, boxes2: torch.Tensor, ious: torch.Tensor, mode_flag: int, aligned: bool
 ) -> None:
-    """Set `ious` [m * n], or [m] where `aligned`; boxes as in `cvtune.kernels.rotated_boxes`.
+    """Set `ious` [m * n], or [m] where `aligned`.
 
-    Here positive angles turn the other way, which changes no overlap.
+    Boxes are as in `cvtune.kernels.rotated_boxes`, but that positive angles turn towards the positive y axis.
     """
     of = rotated_iou_pairs if aligned else rotated_iou
-    ious.copy_(of(boxes1, boxes2, "first" if mode_flag == IOF else "union").reshape(ious.shape))
+    found = of(_turned_back(boxes1), _turned_back(boxes2), "first" if mode_flag == IOF else "union")
+    ious.copy_(found.reshape(ious.shape))
 
 
 def nms_rotated(
@@ -42,4 +43,8 @@ def nms_rotated(
         multi_label: boxes of different labels leave each other alone (the compiled CPU operator does not heed it).
     """
     own = dets[:, 5] if multi_label and dets.shape[1] > 5 else None
-    return rotated_nms(dets[:, :5], scores, iou_threshold, labels=own, inclusive=True)
+    return rotated_nms(_turned_back(dets[:, :5]), scores, iou_threshold, labels=own, inclusive=True)
+
+
+def _turned_back(boxes: torch.Tensor) -> torch.Tensor:
+    return torch.cat([boxes[:, :4], -boxes[:, 4:]], dim=1)
