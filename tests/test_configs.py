@@ -62,22 +62,24 @@ def test_a_config_plans_and_translates(name: str, made_data: Path, real_weights:
     assert plan["train.epochs"] >= 1
     native = verbs.translate(CONFIGS / f"{name}.yaml", overrides)
     asked = {override.asked_by for override in native.overrides}
-    assert "data.image_size.short" in asked
+    assert asked & {"data.image_size.short", "data.image_size.square"}
     assert native.text.startswith("#")
 
 
 @pytest.mark.real
 @pytest.mark.train
 @pytest.mark.parametrize("name", OVERRIDES)
-def test_a_config_trains_thirty_steps(
+def test_a_config_trains_some_steps(
     name: str, made_data: Path, real_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     overrides = [override.format(data=made_data) for override in OVERRIDES[name]]
-    short = ["train.epochs=null", "train.iterations=30", "train.log_every=1", "train.schedule.warmup_iterations=20"]
+    # YOLOX changes its pipeline at an epoch, and takes whole ones.
+    length = ["train.epochs=2"] if "yolox" in name else ["train.epochs=null", "train.iterations=30"]
+    short = [*length, "train.log_every=1", "train.schedule.warmup_iterations=20"]
     run = verbs.train(CONFIGS / f"{name}.yaml", [*overrides, *short])
     losses = [record["loss"] for record in read_jsonl(run.log) if "loss" in record]
-    assert len(losses) == 30
+    assert len(losses) == (52 if "yolox" in name else 30)
     assert all(map(math.isfinite, losses))
     assert sum(losses[-5:]) < sum(losses[:5])
     metrics = read_json(run.metrics)
