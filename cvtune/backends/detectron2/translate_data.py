@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cvtune.backends.edits import Edits, Kind
+from cvtune.backends.edits import Edits, Kind, Path
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
-__all__ = ["translate_data"]
+__all__ = ["refuse_stretching", "set_mask_format", "translate_data"]
 
 _FIELD = "data.image_size"
 _LOADER = "DATALOADER"
@@ -31,30 +31,42 @@ def translate_data(edits: Edits, plan: Plan) -> None:
         edits.set((_LOADER, "FILTER_EMPTY_ANNOTATIONS"), not keep, "data.keep_empty_images", given)
     if plan.reasons["data.augment"] == "spec":
         edits.set(("INPUT", "RANDOM_FLIP"), "none", "data.augment")
-    _masks(edits, plan)
+    set_mask_format(edits, plan, ("INPUT", "MASK_FORMAT"))
     _size(edits, plan)
 
 
-def _masks(edits: Edits, plan: Plan) -> None:
-    """Polygons cannot say a hole, nor what is left of an object after pixels were moved."""
+def set_mask_format(edits: Edits, plan: Plan, path: Path) -> None:
+    """Ask for bitmaps where polygons cannot say a hole, or what is left of an object after pixels were moved.
+
+    `path` is where the config names the form of masks: its YAML and its LazyConfigs have a place each.
+    """
     if plan["task"] != "segment":
         return
-    path = ("INPUT", "MASK_FORMAT")
     if int(plan.data["train"].get("rle_masks", 0)):
         edits.set(path, "bitmask", "data.train", "data")
     elif plan.reasons["data.augment"] == "spec" and plan["data.augment"]:
         edits.set(path, "bitmask", "data.augment")
 
 
-def _size(edits: Edits, plan: Plan) -> None:
-    if plan.reasons[f"{_FIELD}.short"] != "spec":
-        return
+def refuse_stretching(plan: Plan) -> None:
+    """Refuse a square that images are to be stretched to.
+
+    Raises:
+        UnsupportedError: the spec asks for it.
+    """
     square = plan[f"{_FIELD}.square"]
     if square is not None and plan[f"{_FIELD}.fit"] == "stretch":
         raise UnsupportedError(
             f"{_FIELD}.fit: backend detectron2 cannot stretch images to a square (it keeps the aspect); nearest: "
             f"{{square: {square}, fit: pad}}, or {{short: {square}, long: {square}}}"
         )
+
+
+def _size(edits: Edits, plan: Plan) -> None:
+    if plan.reasons[f"{_FIELD}.short"] != "spec":
+        return
+    refuse_stretching(plan)
+    square = plan[f"{_FIELD}.square"]
     if square is not None:
         shorts, long, test_short, asked = [int(square)], int(square), int(square), f"{_FIELD}.square"
     else:

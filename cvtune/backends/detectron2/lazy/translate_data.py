@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvtune.backends.detectron2.lazy.keys import AUGMENTATIONS, LOADER, Path, find_step
+from cvtune.backends.detectron2.translate_data import refuse_stretching, set_mask_format
 from cvtune.backends.edits import Edits, Kind
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
@@ -34,30 +35,15 @@ def translate_data(edits: Edits, plan: Plan) -> None:
         path = AUGMENTATIONS["train"]
         kept = [step for step in edits.get(path) if not str(step["_target_"]).endswith("RandomFlip")]
         edits.replace_list(path, kept, "data.augment")
-    _masks(edits, plan)
+    set_mask_format(edits, plan, (*LOADER, "mapper", "instance_mask_format"))
     _size(edits, plan)
-
-
-def _masks(edits: Edits, plan: Plan) -> None:
-    """Polygons cannot say a hole, nor what is left of an object after pixels were moved."""
-    if plan["task"] != "segment":
-        return
-    path = (*LOADER, "mapper", "instance_mask_format")
-    if int(plan.data["train"].get("rle_masks", 0)):
-        edits.set(path, "bitmask", "data.train", "data")
-    elif plan.reasons["data.augment"] == "spec" and plan["data.augment"]:
-        edits.set(path, "bitmask", "data.augment")
 
 
 def _size(edits: Edits, plan: Plan) -> None:
     if plan.reasons[f"{_FIELD}.short"] != "spec":
         return
+    refuse_stretching(plan)
     square = plan[f"{_FIELD}.square"]
-    if square is not None and plan[f"{_FIELD}.fit"] == "stretch":
-        raise UnsupportedError(
-            f"{_FIELD}.fit: backend detectron2 cannot stretch images to a square (it keeps the aspect); nearest: "
-            f"{{square: {square}, fit: pad}}, or {{short: {square}, long: {square}}}"
-        )
     if square is not None:
         shorts, long, test_short, asked = [int(square)], int(square), int(square), f"{_FIELD}.square"
     else:
