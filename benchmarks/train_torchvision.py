@@ -26,7 +26,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from cvtune.backends.fabric import make_fabric
 from cvtune.backends.torchvision.build import build_model
 from cvtune.backends.torchvision.samples import TrainingSamples, collate
-from cvtune.backends.torchvision.train import make_optimizer, read_config, training_batches
+from cvtune.backends.torchvision.train import make_optimizer, read_config, train_step, training_batches
 from cvtune.runs import RunDir, write_json
 from cvtune.spec_file import load_spec, spec_to_json
 from cvtune.training import plan_run, translate_plan
@@ -101,8 +101,6 @@ def with_torchvisions_roi_align(model: torch.nn.Module) -> torch.nn.Module:
 
 def ours(run: RunDir, config: dict[str, Any], defaults: bool) -> Callable[[int], None]:
     """The loop of `cvtune train`, by its own parts."""
-    from cvtune.backends.torchvision import train as loop
-
     if not defaults:
         config = {**config, "model": {**config["model"], "channels_last": False}}
     fabric = make_fabric(config)
@@ -111,15 +109,14 @@ def ours(run: RunDir, config: dict[str, Any], defaults: bool) -> Callable[[int],
     if not defaults:
         model = with_torchvisions_roi_align(model)
     wrapped, optimizer = fabric.setup(model, make_optimizer(model, config["train"]))
-    _, samples = training_batches(run, config, fabric, 0)
-    saver = loop._Saver(run, config, fabric, model, optimizer, None)
+    samples, _, batches = training_batches(run, config, fabric, 0)
     model.train()
     done = 0
 
     def steps(count: int) -> None:
         nonlocal done
         for _ in range(count):
-            loop._step(fabric, wrapped, optimizer, samples, 1, done, config, saver)
+            train_step(run, config, fabric, wrapped, optimizer, samples, batches, 1, done)
             done += 1
 
     return steps

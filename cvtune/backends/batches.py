@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,14 @@ class Batches:
     def per_epoch(self) -> int:
         """Batches in one epoch."""
         return math.ceil(self.images / self.batch_size)
+
+    def after_steps(self, step: int, steps_per_epoch: int, accumulate: int) -> Batches:
+        """The same batches, begun where `step` steps of `accumulate` batches each have ended.
+
+        The last step of an epoch takes the batches that are left.
+        """
+        epoch, in_epoch = divmod(step, steps_per_epoch)
+        return replace(self, start=epoch * self.per_epoch + in_epoch * accumulate)
 
     def __len__(self) -> int:
         """Return how many batches are left from `start`."""

@@ -14,11 +14,11 @@ from detectron2.structures import BoxMode
 from numpy.typing import NDArray
 
 from cvtune.backends.detectron2.config import RunConfig
+from cvtune.backends.image_samples import ImageSamples
 from cvtune.backends.seeds import mix_seed
 from cvtune.data.augment import make_augment
 from cvtune.data.coco import Annotation, Rle, load_coco
 from cvtune.data.geometry import mask_to_rle, rle_to_mask, segmentation_to_rle
-from cvtune.data.images import read_rgb
 from cvtune.errors import DataError, SpecError
 
 __all__ = ["TrainingSamples", "as_list", "in_order"]
@@ -26,7 +26,7 @@ __all__ = ["TrainingSamples", "as_list", "in_order"]
 Sample = dict[str, Any]
 
 
-class TrainingSamples(torch.utils.data.Dataset[Sample]):
+class TrainingSamples(ImageSamples[Sample]):
     """Training images with their objects, indexed by (epoch, image index).
 
     An item is what Detectron2's models take: `image` uint8 [3, h, w] in the config's order of channels, `instances`
@@ -46,22 +46,17 @@ class TrainingSamples(torch.utils.data.Dataset[Sample]):
         self.transforms, self.mask_format = mapper.augmentations, mapper.instance_mask_format
         self.with_masks, self.recompute_boxes = mapper.use_instance_mask, mapper.recompute_boxes
         self.order = mapper.image_format
-        self.seed = seed
-        self.skip_bad_images = bool(extras.get("data.skip_bad_images"))
         self.augment = make_augment(extras.get("data.augment") or [])
         self.augments = bool(extras.get("data.augment"))
-        objects: dict[Any, list[Annotation]] = {image.id: [] for image in dataset.images}
-        for annotation in dataset.annotations:
-            if not annotation.iscrowd:  # a crowd is no object; Detectron2 leaves it out too
-                objects[annotation.image_id].append(annotation)
-        drop_empty = config.drops_empty_images
-        self.images = [image for image in dataset.images if objects[image.id] or not drop_empty]
-        self.objects = objects
+        # A crowd is no object; Detectron2 leaves it out too.
+        objects = [one for one in dataset.annotations if not one.iscrowd]
+        filled = {one.image_id for one in objects}
+        images = [image for image in dataset.images if image.id in filled or not config.drops_empty_images]
+        super().__init__(images, objects, seed, bool(extras.get("data.skip_bad_images")))
         if not self.images:
             raise DataError(f"{path}: no image has an object; data.keep_empty_images: true trains on empty ones")
         if self.with_masks and self.mask_format == "polygon":
             self._check_polygons()
-        self.reported: set[int] = set()
 
     def _check_polygons(self) -> None:
         for image in self.images:
@@ -72,37 +67,8 @@ class TrainingSamples(torch.utils.data.Dataset[Sample]):
                         "with data.augment; allowed: bitmask; leave the key out"
                     )
 
-    def __len__(self) -> int:
-        """Return the number of images that train."""
-        return len(self.images)
-
-    @property
-    def portrait(self) -> list[bool]:
-        """Per image, whether it is taller than wide."""
-        return [image.height > image.width for image in self.images]
-
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """Read, augment and convert one image.
-
-        Raises:
-            DataError: the image cannot be read and `data.skip_bad_images` is off.
-        """
-        epoch, index = key
-        for offset in range(len(self.images)):
-            at = (index + offset) % len(self.images)
-            try:
-                rgb = read_rgb(Path(self.images[at].file_name))
-            except DataError as error:
-                if not self.skip_bad_images:
-                    raise DataError(f"{error}; `data.skip_bad_images: true` trains without it") from error
-                if at not in self.reported:
-                    self.reported.add(at)
-                    print(f"skipped: {error}", flush=True)
-                continue
-            return self._convert(epoch, at, rgb)
-        raise DataError("data.train: not one image can be read")
-
-    def _convert(self, epoch: int, index: int, rgb: NDArray[np.uint8]) -> Sample:
+    def convert(self, epoch: int, index: int, rgb: NDArray[np.uint8]) -> Sample:
+        """Augment an image with its objects, move both as the config's mapper does, and give them as tensors."""
         image = self.images[index]
         objects = [self._record(annotation) for annotation in self.objects[image.id]]
         if self.augments:

@@ -42,20 +42,14 @@ class Trial:
 
     def step(self, batch: list[dict[str, Any]], number: int = 0) -> float:
         """One update of the weights; returns the loss. Raises RunError where it is not finite."""
-        clip = self.extras.get("train.gradient_clip")
-        losses = one_step(self.fabric, self.wrapped, self.optimizer, [batch], (self.seed, number), clip, self.run)
+        clip, key = self.extras.get("train.gradient_clip"), (self.seed, number)
+        losses = one_step(self.run, self.fabric, self.wrapped, self.optimizer, iter([batch]), 1, key, clip)
         return sum(losses.values())
 
     def heaviest(self) -> list[dict[str, Any]]:
         """A batch of the images that take the most: the largest with the most objects."""
-
-        def cost(index: int) -> float:
-            image = self.samples.images[index]
-            objects = len(self.samples.objects[image.id]) * self.samples.with_masks
-            return float(image.width * image.height * (1 + objects))
-
-        order = sorted(range(len(self.samples)), key=cost, reverse=True)
-        return [self.samples[0, order[i % len(order)]] for i in range(self.share)]
+        indices = self.samples.heaviest(self.share, self.samples.with_masks)
+        return [self.samples[0, index] for index in indices]
 
     def batches(self) -> Iterator[list[dict[str, Any]]]:
         """Batches without end."""

@@ -7,7 +7,6 @@ middle of an epoch, seeds every step, refuses losses that are not finite, stops 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,14 +15,11 @@ from mmengine.dist import all_reduce, all_reduce_params, get_rank, get_world_siz
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 
-from cvtune.backends.journal import Journal
+from cvtune.backends.bookkeeping import Bookkeeper, Moment, loss_not_finite
 from cvtune.backends.mmdet.batches import seed_everything, seeded_loader
-from cvtune.backends.saver import Saver
-from cvtune.backends.stopping import StopRequest
-from cvtune.errors import RunError
 from cvtune.runs import RunDir
 
-__all__ = ["TrainLoop"]
+__all__ = ["TrainLoop", "any_process"]
 
 
 class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
@@ -41,15 +37,14 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         length: Mapping[str, Any],
         run: RunDir,
         plan: Mapping[str, Any],
-        journal: Journal | None,
-        saver: Saver,
+        keeper: Bookkeeper,
         prepare: Callable[[TrainLoop], None],
     ) -> None:
         """`length` is the native `train_cfg`; `prepare` loads weights or a checkpoint before the first step."""
         super().__init__(runner, runner._train_dataloader)
         self.seed = int(runner.seed)
         self.dataloader, self.batches = seeded_loader(self.dataloader, self.seed, plan["data.skip_bad_images"])
-        self.run_dir, self.plan, self.journal, self.saver, self.prepare = run, plan, journal, saver, prepare
+        self.run_dir, self.plan, self.keeper, self.prepare = run, plan, keeper, prepare
         self.per_epoch = len(self.batches)
         self.by_epoch = "max_epochs" in length
         if self.by_epoch:
@@ -63,7 +58,8 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         self.dynamic = [tuple(item) for item in length.get("dynamic_intervals") or ()]
         self.accumulate = int(plan["train.accumulate"])
         self.stop_training = False
-        self.started = time.monotonic()
+        self.means: dict[str, float] = {}
+        self.seconds_before = 0.0
         self._epoch = self._iter = 0
 
     @property
@@ -92,21 +88,16 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         done = self._iter == self._max_iters and self._iter % self.accumulate
         return self._iter // self.accumulate + bool(done)
 
-    @property
-    def seconds(self) -> float:
-        """Time since the run began, without what lay between a kill and a resume."""
-        return time.monotonic() - self.started
-
     def resume(self, iterations: int, seconds: float) -> None:
-        """Go on after `iterations` batches."""
+        """Go on after `iterations` batches, which took `seconds`."""
         self._iter, self._epoch = iterations, iterations // self.per_epoch
-        self.started = time.monotonic() - seconds
+        self.seconds_before = seconds
 
     def run(self) -> torch.nn.Module:
         """Train to the end, or to a stop."""
         runner = self.runner
         self.prepare(self)
-        self.stop = StopRequest(self.run_dir)
+        self.keeper.begin(self.seconds_before)
         runner.call_hook("before_train")
         if not self.by_epoch:
             runner.call_hook("before_train_epoch")
@@ -145,26 +136,16 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         outputs = runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
         losses = {name: float(value.detach()) for name, value in outputs.items()}
         if not all(math.isfinite(value) for value in losses.values()):
-            self._refuse(losses, batch)
+            raise loss_not_finite(self.run_dir, self.step, losses, _paths(batch))
         runner.call_hook("after_train_iter", batch_idx=index, data_batch=batch, outputs=outputs)
         self._iter += 1
         self._log(losses, lr)
 
     def _after(self, epoch_ends: bool, last: bool) -> None:
         """What is due after a batch: a score, a checkpoint, a stop."""
-        stopped = self._stop_asked()
-        epoch = self._epoch if epoch_ends else self._epoch + 1
-        improved = False
-        if last or stopped or self._validation_is_due(epoch_ends):
-            improved, patient = self._validate()
-            stopped = stopped or not patient
-        if improved:
-            self.saver.save(self.run_dir.best, self.content(whole=False), whole=False)
-        if last or stopped or self.saver.is_due(self.step, epoch_ends, epoch):
-            self.saver.save(self.run_dir.last, self.content(whole=True), whole=True)
-            if epoch_ends:
-                self.saver.keep(epoch)
-        self.stop_training = stopped
+        moment = Moment(self.step, self._epoch if epoch_ends else self._epoch + 1, epoch_ends, last)
+        due = self._validation_is_due(epoch_ends)
+        self.stop_training = self.keeper.after_step(moment, due, self._validate, self.content)
         self.runner.model.train()
 
     def _validation_is_due(self, epoch_ends: bool) -> bool:
@@ -176,22 +157,11 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
             interval = every if done >= begin else interval
         return (epoch_ends or not self.by_epoch) and done >= self.val_begin and done % interval == 0
 
-    def _validate(self) -> tuple[bool, bool]:
-        """Score the validation images: whether the score that selects has risen, and whether to go on."""
-        if self.runner.val_loop is None:
-            return False, True
-        rules = self.plan["train.checkpoint.best"]
-        before = self.journal.best(rules)[0] if self.journal else 0.0
-        self._share_statistics()
-        self.runner.val_loop.run()
-        stopping = self.plan["train.early_stopping"]
-        improved = bool(self.journal and self.journal.best(rules)[0] > before)
-        out = bool(self.journal and stopping and self.journal.out_of_patience(stopping))
-        if improved and self.journal:
-            value = self.journal.best(rules)[0]
-            best = {"metric": rules, "value": value, "step": self.step, "epoch": math.ceil(self._iter / self.per_epoch)}
-            self.run_dir.update_record(best=best)
-        return improved, not _any_process(out)
+    def _validate(self) -> None:
+        """Score the validation images, where there are some."""
+        if self.runner.val_loop is not None:
+            self._share_statistics()
+            self.runner.val_loop.run()
 
     def _share_statistics(self) -> None:
         """One set of batch norm statistics, the mean over processes: what is scored is what is saved."""
@@ -213,7 +183,7 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
             "state_dict": {name: value.detach() for name, value in model.state_dict().items()},
             "step": self.step,
             "iter": self._iter,
-            "seconds": self.seconds,
+            "seconds": self.keeper.seconds,
             "meta": {"dataset_meta": {"classes": list(self.plan["data.classes"])}, "epoch": self._epoch},
         }
         runner.call_hook("before_save_checkpoint", checkpoint=content)
@@ -226,42 +196,21 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         content["param_schedulers"] = [scheduler.state_dict() for scheduler in schedulers]
         return content
 
-    def _log(self, losses: dict[str, float], lr: float) -> None:
-        every = int(self.plan["train.log_every"])
-        updated = self._iter % self.accumulate == 0 or self._iter == self._max_iters
-        if not self.journal or not updated:
-            return
-        if self.step % every == 0 or self.step == 1 or self._iter == self._max_iters:
-            from cvtune.backends.fabric import peak_memory_mb
-
-            parts = {name: value for name, value in losses.items() if "loss" in name and name != "loss"}
-            device = next(self.runner.model.parameters()).device
-            self.journal.step(
-                {
-                    "step": self.step,
-                    "epoch": (self._iter - 1) // self.per_epoch + 1,
-                    "lr": lr,
-                    "loss": losses["loss"],
-                    "losses": parts,
-                    "seconds": round(self.seconds, 3),
-                    "memory_mb": round(peak_memory_mb(device), 1),
-                }
-            )
-
-    def _refuse(self, losses: Mapping[str, float], batch: Any) -> None:
-        images = ", ".join(_paths(batch))
-        parts = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-        good = self.run_dir.last if self.run_dir.last.exists() else "none was written yet"
-        raise RunError(
-            f"step {self.step + 1}: a loss is not finite: {parts}; images of this batch: {images}; last good "
-            f"checkpoint: {good}; lower train.optimizer.lr, set train.gradient_clip, or use train.precision: fp32"
-        )
-
-    def _stop_asked(self) -> bool:
-        return _any_process(self.stop.asked)
+    def _log(self, losses: Mapping[str, float], lr: float) -> None:
+        """Write the mean losses of a step, once its last batch is done."""
+        parts = {name: value for name, value in losses.items() if "loss" in name and name != "loss"}
+        for name, value in (parts or losses).items():
+            self.means[name] = self.means.get(name, 0.0) + value
+        first = (self.step - 1) * self.accumulate
+        if self._iter % self.accumulate == 0 or self._iter == self._max_iters:
+            means = {name: value / (self._iter - first) for name, value in self.means.items()}
+            self.means = {}
+            epoch = (self._iter - 1) // self.per_epoch + 1
+            moment = Moment(self.step, epoch, epoch_ends=False, last=self._iter == self._max_iters)
+            self.keeper.log(moment, lr, means, next(self.runner.model.parameters()).device)
 
 
-def _any_process(value: bool) -> bool:
+def any_process(value: bool) -> bool:
     """Whether it is true on any process."""
     flag = torch.tensor(float(value))
     all_reduce(flag)

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.dist import barrier, is_main_process
+from mmengine.evaluator import Evaluator
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, ValLoop
 from torch import nn
 
+from cvtune.backends.bookkeeping import Bookkeeper, Rules, tell_weights
 from cvtune.backends.checkpoints import check_class_lock, read_checkpoint
-from cvtune.backends.journal import Journal, evaluation_record
 from cvtune.backends.mmdet.batches import seed_everything
 from cvtune.backends.mmdet.collect import CollectResults
-from cvtune.backends.mmdet.loop import TrainLoop
+from cvtune.backends.mmdet.loop import TrainLoop, any_process
 from cvtune.backends.mmdet.models import model_of_plan
 from cvtune.backends.mmdet.runner import build_runner, read_config
 from cvtune.backends.mmdet.weights import load_weights
 from cvtune.backends.mmdet.weights_names import starting_weights
-from cvtune.backends.saver import Saver
-from cvtune.evaluation import Scorer
 from cvtune.evaluation.engines import IouType
 from cvtune.plan import Plan
-from cvtune.runs import RunDir, read_json, write_text
+from cvtune.runs import RunDir, read_json
 
 __all__ = ["train"]
 
@@ -44,52 +43,25 @@ def train(run: RunDir, resume: bool) -> None:
         check_class_lock(state, run.class_map(), run.last)
     seed_everything(int(plan["train.seed"]), "init")
     runner = build_runner(run, config, plan.values)
-    main = is_main_process()
-    journal = Journal(run, list(plan["train.loggers"] or []), state.get("step", 0)) if main else None
-    saver = Saver(run, _rules(plan), main)
-    loop = TrainLoop(
-        runner,
-        config.train_cfg,
-        run,
-        plan.values,
-        journal,
-        saver,
-        functools.partial(_prepare, run, plan, runner, state),
-    )
+    kinds: list[IouType] = ["bbox", "segm"] if plan["task"] == "segment" else ["bbox"]
+    rules, step = Rules.of_plan(plan.values), int(state.get("step", 0))
+    keeper = Bookkeeper(run, rules, kinds, step, is_main_process(), any_process)
+    prepare = functools.partial(_prepare, run, plan, runner, state)
+    loop = TrainLoop(runner, config.train_cfg, run, plan.values, keeper, prepare)
     runner._train_loop = loop
     if run.data("val").exists():
-        runner._val_loop = _validation(run, runner, config, plan, loop, journal)
+        runner._val_loop = _validation(run, runner, config, kinds, loop)
     runner.train()
-    if journal:
-        journal.close()
-        run.update_record(seconds=round(loop.seconds, 1), steps=loop.step)
+    keeper.close(loop.step)
     barrier()
 
 
-def _rules(plan: Plan) -> dict[str, Any]:
-    return {
-        key: plan[f"train.checkpoint.{key}"] for key in ("every_epochs", "every_minutes", "every_iterations", "keep")
-    }
-
-
-def _validation(
-    run: RunDir, runner: Runner, config: Any, plan: Plan, loop: TrainLoop, journal: Journal | None
-) -> ValLoop:
-    kinds: list[IouType] = ["bbox", "segm"] if plan["task"] == "segment" else ["bbox"]
-    scorer = Scorer(run.data("val"), iou_types=kinds) if is_main_process() else None
-
+def _validation(run: RunDir, runner: Runner, config: Any, kinds: Sequence[str], loop: TrainLoop) -> ValLoop:
     def score(results: list[dict[str, Any]]) -> dict[str, float]:
-        assert scorer is not None
-        scores = scorer.score(results)
-        if journal:
-            epoch = -(-loop.iter // loop.per_epoch)
-            journal.evaluation(evaluation_record(scores, loop.step, epoch, loop.seconds), results)
+        scores = loop.keeper.score(results, loop.step, -(-loop.iter // loop.per_epoch))
         return {f"{kind}_{name}": scores[kind][name] for kind in kinds for name in ("AP", "AP50")}
 
-    metric = CollectResults(run.class_map().names, score)
-    from mmengine.evaluator import Evaluator
-
-    return ValLoop(runner, config.val_dataloader, Evaluator([metric]))
+    return ValLoop(runner, config.val_dataloader, Evaluator([CollectResults(run.class_map().names, score)]))
 
 
 def _prepare(run: RunDir, plan: Plan, runner: Runner, state: Mapping[str, Any], loop: TrainLoop) -> None:
@@ -99,11 +71,7 @@ def _prepare(run: RunDir, plan: Plan, runner: Runner, state: Mapping[str, Any], 
         _restore(runner, model, state, loop)
     else:
         weights = starting_weights(plan["model.weights"], model_of_plan(plan))
-        report = load_weights(model, weights)
-        lines = list(report.lines())
-        if is_main_process():
-            print("\n".join(lines), flush=True)
-            write_text(run.path / "weights.txt", "\n".join(lines) + "\n")
+        tell_weights(run, load_weights(model, weights).lines(), is_main_process())
     if is_main_process():
         parameters = sum(p.numel() for p in model.parameters())
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cvtune.backends.image_samples import ImageSamples
 from cvtune.backends.seeds import mix_seed
 from cvtune.data.augment import make_augment
 from cvtune.data.coco import Annotation, load_coco
 from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
-from cvtune.data.images import read_rgb
-from cvtune.errors import DataError
 
 __all__ = ["Sample", "TrainingSamples", "collate", "image_tensor"]
 
@@ -24,7 +23,7 @@ Sample = tuple[torch.Tensor, dict[str, torch.Tensor]]
 SMALLEST_SIDE = 0.5
 
 
-class TrainingSamples(torch.utils.data.Dataset[Sample]):
+class TrainingSamples(ImageSamples[Sample]):
     """Training images with their targets, indexed by (epoch, image index).
 
     An item is (image float32 [3, h, w] in 0..1, target): `boxes` float32 [n, 4] xyxy pixels, `labels` int64 [n],
@@ -36,50 +35,15 @@ class TrainingSamples(torch.utils.data.Dataset[Sample]):
         """Read the canonical COCO file at `path`; `config` is the native config."""
         dataset = load_coco(path)
         data = config["data"]
-        self.images = dataset.images
         self.offset = int(config["model"]["class_offset"])
         self.with_masks = config["model"]["family"] == "mask_rcnn"
         self.ignore_crowds = data["crowd"] == "ignore"
-        self.skip_bad_images = bool(data["skip_bad_images"])
-        self.seed = int(config["train"]["seed"])
         self.augment = make_augment(data["augment"] or [])
-        self.objects: dict[int | str, list[Annotation]] = {image.id: [] for image in dataset.images}
-        for annotation in dataset.annotations:
-            if not annotation.iscrowd or self.ignore_crowds:
-                self.objects[annotation.image_id].append(annotation)
-        self.reported: set[int] = set()
+        used = [one for one in dataset.annotations if not one.iscrowd or self.ignore_crowds]
+        super().__init__(dataset.images, used, int(config["train"]["seed"]), bool(data["skip_bad_images"]))
 
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.images)
-
-    @property
-    def portrait(self) -> list[bool]:
-        """Per image, whether it is taller than wide."""
-        return [image.height > image.width for image in self.images]
-
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """Read, augment and convert one image.
-
-        Raises:
-            DataError: the image cannot be read and `data.skip_bad_images` is off.
-        """
-        epoch, index = key
-        for offset in range(len(self.images)):
-            at = (index + offset) % len(self.images)
-            try:
-                rgb = read_rgb(Path(self.images[at].file_name))
-            except DataError as error:
-                if not self.skip_bad_images:
-                    raise DataError(f"{error}; `data.skip_bad_images: true` trains without it") from error
-                if at not in self.reported:
-                    self.reported.add(at)
-                    print(f"skipped: {error}", flush=True)
-                continue
-            return self._convert(epoch, at, rgb)
-        raise DataError("data.train: not one image can be read")
-
-    def _convert(self, epoch: int, index: int, rgb: NDArray[np.uint8]) -> Sample:
+    def convert(self, epoch: int, index: int, rgb: NDArray[np.uint8]) -> Sample:
+        """Augment an image with its objects and give both as tensors."""
         image = self.images[index]
         objects = self.objects[image.id]
         xywh = np.array([annotation.bbox_xywh for annotation in objects], dtype=np.float64).reshape(-1, 4)

@@ -26,13 +26,7 @@ def step_memory(run: RunDir) -> int:
     wrapped, optimizer = fabric.setup(model, optimizer)
     samples = TrainingSamples(run.data("train"), config)
     share = math.ceil(int(config["data"]["batch_size"]) / int(config["run"]["devices"]))
-
-    def cost(index: int) -> float:
-        image = samples.images[index]
-        return float(image.width * image.height * (1 + len(samples.objects[image.id]) * samples.with_masks))
-
-    heaviest = sorted(range(len(samples)), key=cost, reverse=True)
-    indices = [heaviest[i % len(heaviest)] for i in range(share)]
+    indices = samples.heaviest(share, samples.with_masks)
     model.train()
     for _ in range(2):
         images, targets = fabric.to_device(collate([samples[0, index] for index in indices]))
@@ -52,13 +46,13 @@ def find_lr(run: RunDir) -> list[tuple[float, float]]:
     optimizer = make_optimizer(model, config["train"])
     keep_outputs_in_fp32(model)
     wrapped, optimizer = fabric.setup(model, optimizer)
-    _, samples = training_batches(run, config, fabric, step=0)
+    _, _, batches = training_batches(run, config, fabric, step=0)
     model.train()
 
     def step(lr: float) -> float:
         for group in optimizer.param_groups:
             group["lr"] = lr
-        images, targets = next(samples)
+        images, targets = next(batches)
         torch.manual_seed(mix_seed(int(config["train"]["seed"]), "lr", repr(lr)))
         losses = wrapped(images, targets)
         loss = torch.stack(list(losses.values())).sum()
