@@ -92,11 +92,12 @@ def _check(plan: Plan) -> None:
 
 
 def _load_from(edits: Edits, weights: Mapping[str, Any]) -> None:
-    if weights["kind"] in ("none", "imagenet"):
-        return
+    """The checkpoint of a whole detector: the spec's, or none where the official config would start from one."""
     if weights["scope"] == "detector":
         edits.set(("load_from",), weights["value"], "model.weights")
-    else:
+    elif edits.config.get("load_from"):
+        edits.set(("load_from",), None, "model.weights")
+    if weights["scope"] == "backbone" and weights["kind"] != "imagenet":
         init = {"type": "Pretrained", "checkpoint": weights["value"]}
         edits.set(("model", "backbone", "init_cfg"), init, "model.weights")
 

@@ -98,9 +98,6 @@ def _weights(edits: Edits, plan: Plan) -> None:
         return
     for path in places:
         edits.remove(path, "model.weights")
-    loaded = plan.get("model.weights_file")
-    if loaded:
-        edits.set(("load_from",), loaded, "model.weights")
 
 
 def _frozen_stages(edits: Edits, plan: Plan) -> None:

@@ -345,6 +345,17 @@ def test_native_may_hold_a_part_for_each_backend(plan_for: MakePlan) -> None:
         plan_for(model__family="faster_rcnn", data__batch_size=2, native={"mmdet": {}, "model": {}})
 
 
+@pytest.mark.parametrize("weights", ["none", "imagenet"])
+def test_a_checkpoint_that_the_spec_does_not_ask_for_is_not_loaded(
+    weights: str, plan_for: MakePlan, tmp_path: Path
+) -> None:
+    name = "faster_rcnn/faster-rcnn_r50-caffe_fpn_ms-1x_coco-person"
+    assert read_official(name).content["load_from"].startswith("https://")
+    translated = translate(plan_for(model__zoo=name, model__weights=weights, data__batch_size=2))
+    assert read(translated, tmp_path)["load_from"] is None
+    assert "load_from" in keys(translated)
+
+
 @pytest.mark.parametrize("weights", ["coco", "zoo:retinanet/retinanet_r50_fpn_2x_coco"])
 def test_official_checkpoints_come_from_the_metafile(weights: str, plan_for: MakePlan, tmp_path: Path) -> None:
     native = translate(plan_for(model__family="retinanet", model__weights=weights, data__batch_size=2))
