@@ -136,13 +136,21 @@ def _main(runs: Sequence[RunFacts], labels: Sequence[str], kind: str, drawn: Seq
     if len(runs) == 2 and (paired := drawn[1]) is not None and "AP" in paired.figures:
         same = runs[0].run.path.name == runs[1].run.path.name
         return shorten(paired.sentence, 300) + (" A is the first run, B the second." if same else "")
-    scored = [(ap, label) for facts, label in zip(runs, labels, strict=True) if (ap := _ap(facts, kind)) is not None]
-    if not scored:
+    aps = {i: ap for i, facts in enumerate(runs) if (ap := _ap(facts, kind)) is not None}
+    if not aps:
         return f"{len(runs)} runs, none of them scored."
-    best, label = max(scored, key=lambda pair: pair[0])
-    said = f"{label} is ahead with {KINDS[kind].lower()} AP {percent(best)}"
-    others = sorted((ap for ap, other in scored if other != label), reverse=True)
-    return f"{said}, {difference(best, others[0]).lstrip('+±')} above the next." if others else f"{said}."
+    best, *others = sorted(aps, key=lambda i: -aps[i])
+    said = f"{labels[best]} is ahead with {KINDS[kind].lower()} AP {percent(aps[best])}"
+    if not others:
+        return f"{said}."
+    said += f", {difference(aps[best], aps[others[0]]).lstrip('+±')} above {labels[others[0]]}"
+    between = _drawn(runs[others[0]], runs[best])
+    interval = _intervals(between).get((kind, "AP"))
+    if interval is None:
+        return f"{said}."
+    low, high = interval
+    verdict = ": it may be chance" if low <= 0.0 <= high else ""
+    return f"{said} (95 % interval {_signed(interval)}{verdict})."
 
 
 def _notes(runs: Sequence[RunFacts], labels: Sequence[str]) -> tuple[str, ...]:

@@ -277,7 +277,7 @@ def test_several_runs_side_by_side(make_run: Any, tmp_path: Path) -> None:
     html, markdown, _ = write_report(runs)
     assert html == tmp_path / "runs" / "report.html"
     page = read_page(html)
-    assert "second is ahead with box AP 53.1, 3.3 above the next." in page.words
+    assert "second is ahead with box AP 53.1, 3.3 above first" in page.words
     assert "Box AP 49.8 53.1 +3.3 –" in page.words
     assert "train.optimizer.lr 0.01 0.02 0.01" in page.words
     assert "blue disc 39.8 43.1 +3.3 –" in page.words
@@ -287,6 +287,23 @@ def test_several_runs_side_by_side(make_run: Any, tmp_path: Path) -> None:
     text = markdown.read_text(encoding="utf-8")
     assert "| Box AP | 49.8 | 53.1 (+3.3) | – |" in text
     assert "| `train.optimizer.lr` | `0.01` | `0.02` | `0.01` |" in text
+
+
+@pytest.mark.parametrize(("step", "said"), [(1, r"above \w+ \(95 % interval .*: it may be chance\)\."), (3, r"\d\)\.")])
+def test_who_is_ahead_of_several_runs_and_whether_it_may_be_chance(make_run: Any, step: int, said: str) -> None:
+    runs = [make_run(name, images=30) for name in ("first", "second", "third")]
+    for run in runs[1:]:
+        found = read_json(run.predictions)
+        write_json(run.predictions, found[::step])
+    for run in runs:
+        evaluate_run(run)
+    assert re.match(r"\w+ is ahead with box AP [0-9.]+, [0-9.]+ above \w+ \(95 % interval ", _headline(runs))
+    assert re.search(said, _headline(runs))
+
+
+def _headline(runs: Any) -> str:
+    _, markdown, _ = write_report(runs)
+    return markdown.read_text(encoding="utf-8").splitlines()[0].strip("*")
 
 
 def test_two_runs_are_compared_on_the_same_draws(make_run: Any) -> None:
