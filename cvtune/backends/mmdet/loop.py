@@ -58,7 +58,7 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         self.dynamic = [tuple(item) for item in length.get("dynamic_intervals") or ()]
         self.accumulate = int(plan["train.accumulate"])
         self.stop_training = False
-        self.means: dict[str, float] = {}
+        self.losses: list[Mapping[str, float]] = []  # of the batches of the step that runs
         self.seconds_before = 0.0
         self._epoch = self._iter = 0
 
@@ -199,12 +199,11 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
     def _log(self, losses: Mapping[str, float], lr: float) -> None:
         """Write the mean losses of a step, once its last batch is done."""
         parts = {name: value for name, value in losses.items() if "loss" in name and name != "loss"}
-        for name, value in (parts or losses).items():
-            self.means[name] = self.means.get(name, 0.0) + value
-        first = (self.step - 1) * self.accumulate
+        self.losses.append(parts or losses)
         if self._iter % self.accumulate == 0 or self._iter == self._max_iters:
-            means = {name: value / (self._iter - first) for name, value in self.means.items()}
-            self.means = {}
+            names = {name: None for losses in self.losses for name in losses}
+            means = {name: sum(one.get(name, 0.0) for one in self.losses) / len(self.losses) for name in names}
+            self.losses = []
             epoch = (self._iter - 1) // self.per_epoch + 1
             moment = Moment(self.step, epoch, epoch_ends=False, last=self._iter == self._max_iters)
             self.keeper.log(moment, lr, means, next(self.runner.model.parameters()).device)
