@@ -28,7 +28,7 @@ def arguments(description: str, results: str, table: str) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", help="configs to sweep; none: all")
     parser.add_argument("--results", type=Path, default=Path(results), help="JSON lines; a sweep goes on from it")
     parser.add_argument("--table", type=Path, default=Path(table), help="the Markdown table; - for none")
-    parser.add_argument("--memory-gb", type=float, default=9.0, help="limit of one config's process")
+    parser.add_argument("--memory-gb", type=float, default=16.0, help="limit of one config's process")
     parser.add_argument("--seconds", type=float, default=420.0, help="limit of one config's process")
     parser.add_argument("--table-only", action="store_true", help="try nothing; write the table of what was tried")
     parser.add_argument("--again", action="store_true", help="try configs again that have a result")

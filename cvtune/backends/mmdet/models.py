@@ -15,7 +15,7 @@ from cvtune.errors import SpecError, UnsupportedError, nearest
 from cvtune.plan import Plan
 from cvtune.spec import ModelSpec
 
-__all__ = ["FAMILIES", "STAGE_ENDS", "Model", "model_of", "model_of_plan", "models", "task_of"]
+__all__ = ["FAMILIES", "LAYER_COUNTS", "Model", "model_of", "model_of_plan", "models", "task_of"]
 
 _R50, _R101, _X101, _X101_64 = "resnet50_fpn", "resnet101_fpn", "resnext101_32x4d_fpn", "resnext101_64x4d_fpn"
 
@@ -128,8 +128,22 @@ def _resnet(depth: int, channels: list[int]) -> tuple[tuple[Path, Any], ...]:
     )
 
 
-STAGE_ENDS: Mapping[str, tuple[int, ...]] = MappingProxyType({"MobileNetV2": (1, 2, 3, 5, 7)})
-"""Backbones that count layers where others count stages: the last layer of the stem and of strides 4, 8, 16, 32."""
+@dataclass(frozen=True)
+class LayerCount:
+    """A backbone whose `frozen_stages` counts layers: its values for the stem and strides 4, 8, 16, 32; for nothing."""
+
+    ends: tuple[int, ...]
+    nothing: int = -1
+
+
+LAYER_COUNTS: Mapping[str, LayerCount] = MappingProxyType(
+    {
+        "MobileNetV2": LayerCount((1, 2, 3, 5, 7)),
+        "Darknet": LayerCount((2, 3, 4, 5, 6)),  # how many of its blocks, from the first
+        "EfficientNet": LayerCount((2, 3, 4, 5, 6), nothing=0),  # the same
+    }
+)
+"""By the backbone's type; all others count stages as the spec does."""
 
 # Backbones that take the place of an official ResNet-50 with an FPN, where no official config has them.
 COMPOSED: Mapping[str, tuple[tuple[Path, Any], ...]] = MappingProxyType(
@@ -143,7 +157,7 @@ COMPOSED: Mapping[str, tuple[tuple[Path, Any], ...]] = MappingProxyType(
                 {
                     "type": "MobileNetV2",
                     "out_indices": [1, 2, 4, 7],
-                    "frozen_stages": 2,  # the stem and one stage; see STAGE_ENDS
+                    "frozen_stages": 2,  # the stem and one stage; see LAYER_COUNTS
                     # Its scales and shifts have gradients so large that Faster R-CNN diverges at usual learning rates.
                     "norm_cfg": {"type": "BN", "requires_grad": False},
                     "norm_eval": True,

@@ -10,7 +10,7 @@ from cvtune.backends.base import Recipe
 from cvtune.backends.edits import Edits
 from cvtune.backends.layouts import peek_scope
 from cvtune.backends.mmdet.image_size import official_size
-from cvtune.backends.mmdet.models import STAGE_ENDS, Model, model_of, task_of
+from cvtune.backends.mmdet.models import LAYER_COUNTS, Model, model_of, task_of
 from cvtune.backends.mmdet.translate_data import leaf_of
 from cvtune.backends.mmdet.translate_model import threshold_places
 from cvtune.backends.mmdet.zoo import official_batch, read_official
@@ -154,9 +154,9 @@ def _thresholds(config: Config) -> dict[str, Any]:
 def _backbone(config: Config, weights: str) -> dict[str, Any]:
     backbone = config["model"].get("backbone") or {}
     stages = backbone.get("frozen_stages")
-    ends = STAGE_ENDS.get(str(backbone.get("type")))
-    if ends and stages is not None and stages >= 0:
-        stages = max(0, sum(end <= stages for end in ends) - 1)
+    count = LAYER_COUNTS.get(str(backbone.get("type")))
+    if count and stages is not None:
+        stages = max(0, sum(end <= stages for end in count.ends) - 1) if stages > count.nothing else None
     frozen = bool(backbone.get("norm_eval"))
     norm = "frozen" if frozen else "official"
     if weights == "none" and frozen:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cvtune.backends.edits import Edits, Path
+from cvtune.backends.mmdet.zoo import walk
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
@@ -31,6 +32,7 @@ def translate_data(edits: Edits, plan: Plan) -> None:
     _keep_empty(edits, plan)
     _evaluators(edits, plan)
     _without_stuff(edits)
+    _local_files(edits)
     _bitmaps(edits, plan)
     _augment(edits, plan)
 
@@ -86,6 +88,15 @@ def _dataset(edits: Edits, path: Path, split: str, plan: Plan) -> None:
     edits.set((*path, "ann_file"), f"{RUN_FOLDER}/data/{split}.json", f"data.{split}", "data")
     edits.set((*path, "data_prefix"), {"img": ""}, f"data.{split}", "data")
     edits.set((*path, "metainfo"), {"classes": list(plan.class_map.names)}, "data.classes", "data")
+
+
+def _local_files(edits: Edits) -> None:
+    """The run's data are files: no step asks another storage for them, as some configs do."""
+    for key in (*_SPLITS, "val_evaluator", "test_evaluator", "custom_hooks"):
+        for path, node in list(walk(edits.get((key,)) or {}, (key,))):
+            storage = node.get("backend_args")
+            if storage and storage.get("backend", "local") != "local":
+                edits.set((*path, "backend_args"), None, "data.train", "data")
 
 
 def _loader(edits: Edits, key: str, plan: Plan) -> None:

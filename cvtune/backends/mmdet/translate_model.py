@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvtune.backends.edits import Edits, Path
-from cvtune.backends.mmdet.models import STAGE_ENDS, Model
+from cvtune.backends.mmdet.models import LAYER_COUNTS, Model
 from cvtune.backends.mmdet.signatures import accepts
 from cvtune.backends.mmdet.zoo import walk
 from cvtune.errors import UnsupportedError
@@ -113,12 +113,19 @@ def _frozen_stages(edits: Edits, plan: Plan) -> None:
             f"model.frozen_stages: backend mmdet cannot freeze stages of {edits.get((*path[:-1], 'type'))}; nearest: "
             "null (all of it trains)"
         )
-    ends = STAGE_ENDS.get(str(edits.get((*path[:-1], "type"))), range(100))
-    edits.set(path, -1 if stages is None else ends[min(int(stages), len(ends) - 1)], "model.frozen_stages")
+    edits.set(path, _frozen(edits.get((*path[:-1], "type")), stages), "model.frozen_stages")
     if stages is None:
         for other, node in list(walk(edits.get(("model",)), ("model",))):
             if isinstance(node.get("frozen_stages"), int) and node["frozen_stages"] >= 0:
-                edits.set((*other, "frozen_stages"), -1, "model.frozen_stages")
+                edits.set((*other, "frozen_stages"), _frozen(node.get("type"), None), "model.frozen_stages")
+
+
+def _frozen(backbone: Any, stages: int | None) -> int:
+    """What `frozen_stages` means to this type of backbone."""
+    count = LAYER_COUNTS.get(str(backbone))
+    if stages is None:
+        return count.nothing if count else -1
+    return count.ends[stages] if count else stages
 
 
 def _norm(edits: Edits, plan: Plan) -> None:

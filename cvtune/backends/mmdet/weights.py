@@ -28,6 +28,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any]) -> LoadReport:
         DataError: the file cannot be read, or is of another architecture.
         RunError: it cannot be fetched.
     """
+    if weights["kind"] != "imagenet":
+        _reset_offsets(model)
     if weights["kind"] in ("none", "imagenet"):
         layout = "none" if weights["kind"] == "none" else "the config's own init_cfg"
         return LoadReport(str(weights["kind"]), layout, (), (), ())
@@ -54,6 +56,14 @@ def match_by_order(own: Tensors, other: Tensors) -> dict[str, str] | None:
             return None
         pairs[name] = other_name
     return pairs
+
+
+def _reset_offsets(model: nn.Module) -> None:
+    """Let deformable convolutions start as plain ones (Dai et al. 2017): MMDetection's Kaiming initialization of a
+    backbone reaches the convolutions inside of MMCV's DeformConv2dPack that make the offsets."""
+    for module in model.modules():
+        if hasattr(module, "conv_offset") and hasattr(module, "init_offset"):
+            module.init_offset()
 
 
 def _load_backbone(model: nn.Module, tensors: Tensors, source: str) -> LoadReport:

@@ -153,6 +153,35 @@ def test_stages_of_mobilenet_end_where_the_stride_doubles(
     assert config["model"]["backbone"]["frozen_stages"] == layers
 
 
+@pytest.mark.parametrize(
+    ("name", "weights", "stages", "native"),
+    [
+        ("efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco", "imagenet", "auto", 0),  # there 0 freezes nothing
+        ("efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco", "none", "auto", 0),
+        ("efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco", "imagenet", 1, 3),
+        ("yolo/yolov3_d53_8xb8-320-273e_coco", "none", 0, 2),
+        ("yolo/yolov3_d53_8xb8-320-273e_coco", "imagenet", 4, 6),
+    ],
+)
+def test_stages_of_backbones_that_count_their_layers(
+    name: str, weights: str, stages: int | str, native: int, plan_for: MakePlan, tmp_path: Path
+) -> None:
+    size = {"square": 320 if "320" in name else 896, "fit": "pad"}
+    spec = {"model__zoo": name, "model__weights": weights, "data__image_size": size, "data__batch_size": 2}
+    plan = plan_for(model__frozen_stages=stages, **spec)
+    assert plan["model.frozen_stages"] == (None if stages == "auto" else stages)
+    assert read(translate(plan), tmp_path)["model"]["backbone"]["frozen_stages"] == native
+
+
+def test_files_are_read_from_the_disk_whatever_storage_the_official_config_asks(
+    plan_for: MakePlan, tmp_path: Path
+) -> None:
+    name = "dsdl/openimagesv6"
+    assert "petrel" in str(read_official(name).content["train_dataloader"])
+    text = translate(plan_for(model__zoo=name, data__batch_size=2)).text
+    assert "petrel" not in text
+
+
 def test_mask2formers_class_weights_have_an_entry_a_class_and_one_for_the_background(
     plan_for: MakePlan, tmp_path: Path
 ) -> None:
