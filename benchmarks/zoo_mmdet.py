@@ -171,8 +171,8 @@ def _with_fewer_regions(path: Path) -> None:
     from cvtune.backends.mmdet.zoo import walk
 
     config = Config.fromfile(path, import_custom_modules=False).to_dict()
-    for path, node in walk(config["model"]):
-        proposes = "rpn" in path or "rpn_proposal" in path
+    for keys, node in walk(config["model"]):
+        proposes = "rpn" in keys or "rpn_proposal" in keys
         if isinstance(node.get("num"), int) and "pos_fraction" in node:
             node["num"] = min(node["num"], SAMPLED)
         for key, most in (("max_per_img", PROPOSED), ("nms_pre", 2 * PROPOSED)):
