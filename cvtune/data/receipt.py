@@ -41,6 +41,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "box-grown": "The box was narrower than one pixel and was grown to one.",
         "box-replaced": "The format takes the box of an object with a mask from the mask; the stated box differed.",
         "box-rounded": "Box coordinates were rounded to whole pixels.",
+        "box-layout-found": "Whether boxes are corners or sizes, in pixels or shares, was decided by evidence.",
         "box-from-mask": "The box was missing and was taken from the mask.",
         "rotation-as-polygon": "A rotated box became a polygon of its four corners, with the upright box around it.",
         "rotation-lost": "A rotated box was replaced by the upright box around it.",
@@ -104,7 +105,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "image-animated": "The first frame was taken, in a copy.",
         "image-cmyk": "CMYK colours were turned into RGB, in a copy.",
         "image-doubled": "Two entries name the same image.",
-        "image-embedded": "The image lies inside the annotation file alone; it was not taken out.",
+        "image-embedded": "The image lies inside the annotation file alone; `cvtune convert --copy` takes it out.",
+        "image-extracted": "Images that lie inside of the annotation files were written as files.",
         "image-empty-dropped": "The image has no objects and was left out, as asked by data.keep_empty_images.",
         "image-exif-ambiguous": "The image is turned by EXIF and its size does not tell whether the boxes are; "
         "they were taken to be drawn on the turned image.",

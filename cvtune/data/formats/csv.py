@@ -15,6 +15,7 @@ from typing import Any
 
 from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
+from cvtune.data.formats.arrow_tables import has_pyarrow
 from cvtune.data.formats.csv_columns import Columns, find_columns
 from cvtune.data.formats.csv_write import write
 from cvtune.data.formats.entries import Corners, Entry, Shape, alphabetical, assemble, size_of_image
@@ -89,6 +90,8 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     for file in chosen:
         unit = "shares of the image" if normalised else "pixels"
         receipt.note("columns-found", file.label, f"{file.columns.describe()}; {unit}")
+        if file.table.unread:
+            receipt.note("attributes-lost", file.label, f"the columns {', '.join(file.table.unread)}")
         for line in file.table.ragged:
             detail = f"its cells are not the {len(file.columns.names)} of the header; missing ones were taken as empty"
             receipt.note("row-malformed", f"{file.label} line {line}", detail)
@@ -116,7 +119,7 @@ def _tables(path: Path) -> FileSet:
 def _is_table(file: Path) -> bool:
     head = table_head(file)
     if head is None:
-        return _is_parquet(file)
+        return not has_pyarrow() and _is_parquet(file)
     if any(marks <= set(head.columns) for marks in FOREIGN):
         return False
     columns = find_columns(head.columns)

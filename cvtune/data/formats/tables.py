@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import math
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cvtune.data.formats.arrow_tables import open_arrow
 from cvtune.data.formats.texts import number, read_text
 from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.errors import DataError, MissingDependencyError
@@ -24,6 +24,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = ",;\t|"
 HEAD = 1 << 16  # bytes that are looked at to tell what a table is
 MAGIC = b"PAR1"
+LOOK_AT = 100  # rows of Parquet, for the same
 MOST_TEXTS = 1 << 14  # that are told from others at a time
 BARE = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
 
@@ -38,11 +39,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Names of columns as the file has them, stripped; rows in order; `ragged` are lines with too many or few cells."""
+    """Names of columns as the file has them, stripped; rows in order; `ragged` are lines with too many or few cells.
+
+    `unread` are columns of Parquet that hold neither numbers nor texts.
+    """
 
     columns: tuple[str, ...]
     rows: Sequence[Row]
     ragged: tuple[int, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def read_table(path: Path, receipt: Receipt | None = None, label: str | None = None) -> Table:
@@ -60,11 +65,9 @@ def read_table(path: Path, receipt: Receipt | None = None, label: str | None = N
 def table_head(path: Path) -> Table | None:
     """The columns and the first rows of a CSV file, without reading all of it; None where it is none."""
     if path.suffix.lower() == ".parquet":
-        if importlib.util.find_spec("pyarrow") is None:
-            return None
         try:
-            return _read_parquet(path)
-        except DataError:
+            return _read_parquet(path, LOOK_AT)
+        except (DataError, MissingDependencyError):
             return None
     try:
         with open(path, "rb") as file:
@@ -116,17 +119,41 @@ def _bare_columns(cells: Sequence[str]) -> tuple[str, ...]:
     return BARE if empty or (all(map(math.isfinite, corners)) and math.isnan(number(cells[5]))) else ()
 
 
-def _read_parquet(path: Path) -> Table:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise MissingDependencyError(f"{path}: Parquet needs pyarrow, which is not installed: pip install pyarrow")
-    import pyarrow  # type: ignore[import-not-found, unused-ignore]
-    import pyarrow.parquet as parquet  # type: ignore[import-not-found, unused-ignore]
+def _read_parquet(path: Path, most: int | None = None) -> Table:
+    """The columns of numbers, texts and lists of them, of images inside the table their paths; `most` rows."""
+    file = open_arrow(path)
+    wanted, unread = _usable(file.schema)
+    rows: list[Row] = []
+    once: dict[str, str] = {}
+    for batch in file.batches(list(wanted)):
+        if len(once) > MOST_TEXTS:
+            once.clear()
+        for values in zip(*batch.values(), strict=True):
+            cells = tuple([_cell(value, once) for value in values])
+            rows.append(Row(len(rows) + 1, cells))
+        if most is not None and len(rows) >= most:
+            break
+    return Table(tuple(wanted.values()), rows, unread=unread)
 
-    try:
-        table = parquet.read_table(path)
-        columns = tuple(str(name) for name in table.column_names)
-        lists = [column.to_pylist() for column in table.columns]
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read as Parquet: {reason}; export it again") from error
-    return Table(columns, [Row(i, cells) for i, cells in enumerate(zip(*lists, strict=True), start=1)])
+
+def _usable(schema: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+    """(what to read -> what to call it, the columns that are left out) of pyarrow's schema."""
+    wanted: dict[str, str] = {}
+    unread: list[str] = []
+    for column in schema:
+        kind, name = column.type, str(column.name)
+        fields = {field.name for field in kind} if kind.num_fields and str(kind).startswith("struct") else set()
+        if "bytes" in fields and "path" in fields:
+            wanted[f"{name}.path"] = name
+        elif fields or "binary" in str(kind):
+            unread.append(name)
+        else:
+            wanted[name] = name
+    return wanted, tuple(unread)
+
+
+def _cell(value: Any, once: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return once.setdefault(value, value)
+    # Dates, decimals and the like have no form of their own in JSON.
+    return value if value is None or isinstance(value, bool | int | float | list) else str(value)
