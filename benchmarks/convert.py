@@ -5,8 +5,8 @@ python benchmarks/convert.py [--files 5000] [--annotations 1000000] [--peers] [-
 With --peers the others are installed into a temporary virtual environment, unless --peer-python names one that has
 them; what cannot be installed is left out, with the reason. The converters take turns, in the other order every second
 round, `--repeat` rounds after one that does not count, so that all find their bytecode compiled, as pip leaves it.
-Times are medians, and a ratio is the median of the rounds' ratios, with the least and the greatest. "each synced" is our own
-conversion with every small file forced to the disk, as it was once. --annotations 0 leaves COCO to YOLO out.
+Times are medians, and a ratio is the median of the rounds' ratios, with the least and the greatest. "each synced" is
+our own conversion with every small file forced to the disk, as it was once. --annotations 0 leaves COCO to YOLO out.
 """
 
 from __future__ import annotations

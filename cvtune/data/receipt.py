@@ -72,6 +72,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "mask-resized": "The mask image is of another size than its image, as this format allows; it was scaled.",
         "mask-size-differs": "The mask image is not of its image's size.",
         "mask-thresholded": "A mask of one object has grey pixels; those above half of the greatest value are inside.",
+        "mask-classes": "The values of a mask image are classes; each connected part was taken for one object.",
         "mask-values": "The values of a mask image were taken for one object each.",
         "mask-void": "Pixels of a border belong to no object and were left out.",
         "masks-overlap": "Masks of one image overlap; they were kept as they are.",

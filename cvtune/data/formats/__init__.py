@@ -40,7 +40,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "wider_face": (".txt",),
         "mot": (".txt",),
         "mots": (".png",),
-        "masks": ("masks/",),
+        "masks": ("masks/", ".png", ".tif", ".tiff", ".bmp", ".gif"),
         "cityscapes": (".png", ".json"),
         "vott": (".json",),
         "imagefolder": (".jsonl", ".csv"),
