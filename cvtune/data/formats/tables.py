@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ HEAD = 1 << 16  # bytes that are looked at to tell what a table is
 MAGIC = b"PAR1"
 LOOK_AT = 100  # rows of Parquet, for the same
 MOST_TEXTS = 1 << 14  # that are told from others at a time
+# Google's AutoML and Vertex AI: opposite corners; the other two may be there or not, and say nothing more.
+AUTOML = ("set", "path", "label", "xmin", "ymin", "", "", "xmax", "ymax", "", "")
 BARE = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
 
 
@@ -95,7 +98,7 @@ def _parse(path: Path, text: str) -> Table:
             if not any(cell.strip() for cell in cells):
                 continue
             if not columns and not (columns := _bare_columns(cells)):
-                columns = tuple(cell.strip() for cell in cells)
+                columns = _vertices(cells) or tuple(cell.strip() for cell in cells)
                 continue
             if len(cells) != len(columns):
                 ragged.append(reader.line_num)
@@ -111,12 +114,29 @@ def _parse(path: Path, text: str) -> Table:
 
 
 def _bare_columns(cells: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a table whose first line is a row of RetinaNet's: image, corners, class; else none."""
-    if len(cells) != len(BARE) or not cells[0].strip().lower().endswith(IMAGE_SUFFIXES):
+    """The columns of a table whose first line is a row of it, as RetinaNet's tools and AutoML write; else none."""
+    plain = [cell.strip() for cell in cells]
+    numbers = [number(cell) for cell in plain]
+    if len(plain) == len(BARE) and plain[0].lower().endswith(IMAGE_SUFFIXES):
+        empty = not any(plain[1:])
+        corners = all(map(math.isfinite, numbers[1:5])) and math.isnan(numbers[5])
+        return BARE if empty or corners else ()
+    vertices = len(plain) - len(AUTOML) + 3
+    if vertices in {2, 3} and plain[vertices - 2].lower().endswith(IMAGE_SUFFIXES):
+        low, high = numbers[vertices : vertices + 2], numbers[vertices + 4 : vertices + 6]
+        if not any(plain[vertices:]) or all(0 <= value <= 1 for value in (*low, *high)):
+            return AUTOML[3 - vertices :]
+    return ()
+
+
+def _vertices(cells: Sequence[str]) -> tuple[str, ...]:
+    """AutoML's columns, where a header names its eight coordinates, some of them twice or not at all; else none."""
+    plain = [re.sub(r"[^a-z]", "", cell.lower()) for cell in cells]
+    sides = [name if name in {"xmin", "ymin", "xmax", "ymax"} else "" for name in plain[-8:]]
+    first, third = sides[:2], sides[4:6]
+    if len(plain) not in {len(AUTOML), len(AUTOML) - 1} or first != ["xmin", "ymin"] or third != ["xmax", "ymax"]:
         return ()
-    corners = [number(cell) for cell in cells[1:5]]
-    empty = not any(cell.strip() for cell in cells[1:])
-    return BARE if empty or (all(map(math.isfinite, corners)) and math.isnan(number(cells[5]))) else ()
+    return (*(cell.strip() for cell in cells[:-8]), *AUTOML[-8:])
 
 
 def _read_parquet(path: Path, most: int | None = None) -> Table:

@@ -132,6 +132,40 @@ def test_same_names_in_several_folders_stay_apart(tmp_path: Path, files: Files, 
     ]
 
 
+ROWS = (
+    "TRAIN,gs://b/a.jpg,x,0.1,0.2,,,0.5,0.6,,\nTRAIN,gs://b/a.jpg,y,0.1,0.2,0.5,0.2,0.5,0.6,0.1,0.6\n"
+    "TEST,gs://b/b.jpg,x,0.1,0.2,,,0.5,0.6,,\nVALIDATION,gs://b/c.jpg,,,,,,,,,\n"
+)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "set,path,label,x_min,y_min,,,x_max,y_max,,\n",
+        "set,path,label,x_min,y_min,x_max,y_min,x_max,y_max,x_min,y_max\n",
+    ],
+)
+def test_automl_with_and_without_header(tmp_path: Path, files: Files, read: Any, header: str) -> None:
+    files(tmp_path, {"data.csv": header + ROWS, **dict.fromkeys(("a.jpg", "b.jpg", "c.jpg"), (60, 40))})
+    assert detect_format(tmp_path)[0] == "csv"
+    assert csv.subsets(tmp_path) == ("train", "test", "validation")
+    train, _ = read("csv", tmp_path, subset="train")
+    assert [(a.bbox_xywh, a.category_id) for a in train.annotations] == [((6, 8, 24, 16), 1), ((6, 8, 24, 16), 2)]
+    rest, _ = read("csv", tmp_path, subset="validation")
+    assert [(i.id, i.file_name) for i in rest.images] == [(3, "c.jpg")]
+    assert len(read("csv", tmp_path)[0].images) == 3
+
+
+def test_automl_without_sets_and_a_column_that_tells_no_splits(tmp_path: Path, files: Files, read: Any) -> None:
+    files(tmp_path / "1", {"d.csv": "gs://b/a.jpg,x,0.1,0.2,,,0.5,0.6,,\n", "a.jpg": (60, 40)})
+    assert [a.bbox_xywh for a in read("csv", tmp_path / "1")[0].annotations] == [(6, 8, 24, 16)]
+    head = "set,filename,class,xmin,ymin,xmax,ymax"
+    files(tmp_path / "2", {"d.csv": f"{head}\nblue,a.jpg,x,1,1,9,9\nred,a.jpg,x,1,1,9,9\n", "a.jpg": (60, 40)})
+    assert csv.subsets(tmp_path / "2") == ()
+    assert [a.extra for a in read("csv", tmp_path / "2")[0].annotations] == [{"set": "blue"}, {"set": "red"}]
+
+
 def test_parquet_needs_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1....PAR1")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
