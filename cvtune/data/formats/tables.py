@@ -28,6 +28,7 @@ MAGIC = b"PAR1"
 LOOK_AT = 100  # rows of Parquet, for the same
 MOST_TEXTS = 1 << 14  # that are told from others at a time
 # Google's AutoML and Vertex AI: opposite corners; the other two may be there or not, and say nothing more.
+MAKESENSE = ("class", "x", "y", "w", "h", "filename", "image_width", "image_height")
 AUTOML = ("set", "path", "label", "xmin", "ymin", "", "", "xmax", "ymax", "", "")
 BARE = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
 
@@ -114,13 +115,15 @@ def _parse(path: Path, text: str) -> Table:
 
 
 def _bare_columns(cells: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a table whose first line is a row of it, as RetinaNet's tools and AutoML write; else none."""
+    """The columns of a table whose first line is a row of it, as RetinaNet's tools and others write; else none."""
     plain = [cell.strip() for cell in cells]
     numbers = [number(cell) for cell in plain]
     if len(plain) == len(BARE) and plain[0].lower().endswith(IMAGE_SUFFIXES):
         empty = not any(plain[1:])
         corners = all(map(math.isfinite, numbers[1:5])) and math.isnan(numbers[5])
         return BARE if empty or corners else ()
+    if len(plain) == len(MAKESENSE) and plain[5].lower().endswith(IMAGE_SUFFIXES):
+        return MAKESENSE if all(map(math.isfinite, (*numbers[1:5], *numbers[6:]))) else ()
     vertices = len(plain) - len(AUTOML) + 3
     if vertices in {2, 3} and plain[vertices - 2].lower().endswith(IMAGE_SUFFIXES):
         low, high = numbers[vertices : vertices + 2], numbers[vertices + 4 : vertices + 6]

@@ -58,6 +58,8 @@ def test_tables_without_image_or_box_are_none(header: str) -> None:
         ("filename\tclass\tcx\tcy\tw\th\na.jpg\tx\t18\t16\t24\t16\n", (6, 8, 24, 16)),
         ('image_id,bbox\na,"[6.0, 8, 24, 16]"\n', (6, 8, 24, 16)),
         ("path,x,y,width,height,label,image_width,image_height\nq/a.jpg,6,8,24,16,x,60,40\n", (6, 8, 24, 16)),
+        # makesense.ai's, without a header.
+        ("x,6,8,24,16,a.jpg,60,40\nx,1,1,2,2,a.jpg,60,40\n", (6, 8, 24, 16)),
         # Nothing above 1, but whole numbers: a box of one pixel, no share.
         ("filename,class,xmin,ymin,xmax,ymax\na.jpg,x,0,0,1,1\n", (0, 0, 1, 1)),
     ],
