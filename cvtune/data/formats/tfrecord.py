@@ -49,8 +49,8 @@ def detect(path: Path) -> str | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """The files of a folder without suffix and number of shard, where they differ."""
-    found = dict.fromkeys(_part(file) for file in _files(path)) if path.is_dir() else {}
+    """The files of a folder without suffix and number of shard, or else the folders that they lie in."""
+    found = dict.fromkeys(_parts(_files(path)).values()) if path.is_dir() else {}
     return tuple(found) if len(found) > 1 else ()
 
 
@@ -76,9 +76,9 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     entries: list[Entry] = []
     pairs: set[tuple[int | None, str]] = {(i, name) for i, name in known.items()}
     taken: set[str] = set()
-    first = 1
+    first, parts = 1, _parts(files)
     for file in files:
-        chosen = source.subset in {None, _part(file)}
+        chosen = source.subset in {None, parts[file]}
         label = FileSet(root, ()).label(file)
         for number, example in read_examples(file):
             where = f"{label} record {number}"
@@ -103,8 +103,8 @@ def embedded_images(source: ReadSource) -> Iterator[tuple[str, bytes]]:
     """
     root = source.path if source.path.is_dir() else source.path.parent
     taken: set[str] = set()
-    for file in _files(source.path):
-        if source.subset in {None, _part(file)}:
+    for file, part in _parts(_files(source.path)).items():
+        if source.subset in {None, part}:
             for number, example in read_examples(file):
                 name = _named(example, f"{FileSet(root, ()).label(file)} record {number}", taken)
                 if content := _content(example):
@@ -126,13 +126,16 @@ def _files(path: Path) -> list[Path]:
     return []
 
 
-def _part(file: Path) -> str:
-    return PATTERN.sub("", file.name)
+def _parts(files: Sequence[Path]) -> dict[Path, str]:
+    """File -> the part that it belongs to: of one name in several folders, as Roboflow exports them, its folder."""
+    names = {file: PATTERN.sub("", file.name) for file in files}
+    return names if len(set(names.values())) > 1 else {file: file.parent.name for file in files}
 
 
 def _label_map(root: Path, receipt: Receipt) -> dict[int, str]:
     """Number -> name of a *.pbtxt: ``item { id: 1 name: 'cat' }``."""
-    file = next(iter(sorted([*root.glob("*.pbtxt"), *root.parent.glob("*label_map*.pbtxt")])), None)
+    patterns = ((root, "*.pbtxt"), (root, "*/*label_map*.pbtxt"), (root.parent, "*label_map*.pbtxt"))
+    file = next((file for folder, pattern in patterns for file in sorted(folder.glob(pattern))), None)
     if file is None:
         return {}
     found: dict[int, str] = {}
