@@ -16,6 +16,7 @@ __all__ = ["ArrowFile", "has_pyarrow", "open_arrow"]
 PARQUET, ARROW = b"PAR1", b"ARROW1"
 STREAM = b"\xff\xff\xff\xff"  # every message of Arrow's stream begins so
 ROWS = 1024
+BUFFER = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,10 @@ def _is_parquet(path: Path) -> bool:
 def _of_parquet(path: Path, columns: Sequence[str], rows: int) -> Iterator[Any]:
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path) as file:
-        yield from file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False)
+    # Without a buffer all images of a row group, and with several groups at once all of the file, would be in memory.
+    with parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False) as file:
+        for group in range(file.num_row_groups):
+            yield from file.iter_batches(rows, [group], list(columns), use_threads=False)
 
 
 def _of_arrow(path: Path, rows: int) -> Iterator[Any]:

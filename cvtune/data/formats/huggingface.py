@@ -56,8 +56,9 @@ class _Scan:
 
 def detect(path: Path) -> str | None:
     """Evidence that `path` holds tables of images with a list of objects each."""
-    if not has_pyarrow():
-        return None  # `csv` claims Parquet, and says what is missing
+    if not has_pyarrow():  # Parquet is claimed by `csv`, which says what is missing too
+        arrow = next((file for file in table_files(path) if file.suffix.lower() == ".arrow"), None)
+        return None if arrow is None else f"{arrow.name}, an Arrow table (pyarrow is not installed)"
     try:
         tables = _tables(path, damaged=True)
     except DataError as error:

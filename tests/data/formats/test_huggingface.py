@@ -18,7 +18,7 @@ from cvtune.data.convert import convert
 from cvtune.data.formats import ReadSource, detect_format, huggingface
 from cvtune.data.formats.box_layout import BoxNumbers
 from cvtune.data.formats.huggingface_columns import part_of
-from cvtune.errors import DataError
+from cvtune.errors import DataError, MissingDependencyError
 
 Rows = list[dict[str, Any]]
 
@@ -263,3 +263,16 @@ def test_a_damaged_table_is_an_error_of_one_line(tmp_path: Path, read: Any) -> N
             read("huggingface", file)
         assert "\n" not in str(error.value)
         assert huggingface.detect(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("suffix", "format", "kind"), [("arrow", "huggingface", "Arrow"), ("parquet", "csv", "Parquet")]
+)
+def test_without_pyarrow_the_command_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, format: str, kind: str
+) -> None:
+    put(tmp_path / f"train.{suffix}", [row(BOX)], arrow=suffix == "arrow")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert detect_format(tmp_path)[0] == format
+    with pytest.raises(MissingDependencyError, match=rf"{kind} needs pyarrow.*: pip install 'cvtune\[parquet\]'"):
+        convert(tmp_path, tmp_path / "out")
