@@ -3,15 +3,17 @@
 python benchmarks/convert.py [--files 5000] [--annotations 1000000] [--peers] [--peer-python VENV/bin/python]
 
 With --peers the others are installed into a temporary virtual environment, unless --peer-python names one that has
-them; what cannot be installed is left out, with the reason. The converters take turns, `--repeat` rounds of them; times
-are medians, and a ratio is the median of the rounds' ratios. "each synced" is our own conversion with every small file
-forced to the disk, as it was once.
+them; what cannot be installed is left out, with the reason. The converters take turns, in the other order every second
+round, `--repeat` rounds after one that does not count, so that all find their bytecode compiled, as pip leaves it.
+Times are medians, and a ratio is the median of the rounds' ratios, with the least and the greatest. "each synced" is
+our own conversion with every small file forced to the disk, as it was once. --annotations 0 leaves COCO to YOLO out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -61,6 +63,7 @@ PEAK = (
     "import atexit, os, re, sys; atexit.register(lambda: sys.stderr.write('PEAK ' + "
     "re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1] + ' ' + str(sum(os.times()[:4])) + '\\n')); "
 )
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 SYNCED = "import cvtune.staging as s; s.SYNCED = 0; "
 CONVERT = "from cvtune.cli import main; main(['convert', *sys.argv[1:]])"
 
@@ -133,7 +136,7 @@ def timed(python: str, code: str, source: Path, work: Path, *more: str) -> Measu
     arguments = [str(source), "-o", str(out), *more] if more else [str(source), str(out)]
     command = [python, "-c", f"import sys; {PEAK}{code}", *arguments]
     start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT)
     seconds = time.perf_counter() - start
     peak = re.search(r"PEAK (\d+) ([\d.]+)", done.stderr)
     if done.returncode or peak is None:
@@ -166,18 +169,21 @@ def compare(
         if peer[place]:
             runs[name] = lambda code=peer[place]: timed(str(python), code, source, work)  # type: ignore[misc]
     found: dict[str, list[Measured]] = {name: [] for name in runs}
-    for _ in range(repeat):
-        for name, run in list(runs.items()):
+    for number in range(1 + repeat):
+        order = list(runs.items())
+        for name, run in order if number % 2 else reversed(order):
             measured = run()
             if isinstance(measured, str):
                 print(f"  {name:26s} left out: {measured}", flush=True)
                 del runs[name], found[name]
-            else:
+            elif number:
                 found[name].append(measured)
     for name, rows in found.items():
         wall, cpu, peak = np.median(np.array(rows), axis=0)
-        ratios = np.median(np.array(rows) / np.array(found["cvtune"]), axis=0)
-        times = f"{wall:7.2f} s  {ratios[0]:5.2f} x   processor {cpu:6.2f} s  {ratios[1]:5.2f} x"
+        ratios = np.array(rows) / np.array(found["cvtune"])
+        typical, least, most = np.median(ratios, axis=0), ratios[:, 1].min(), ratios[:, 1].max()
+        times = f"{wall:7.2f} s  {typical[0]:5.2f} x   processor {cpu:6.2f} s  {typical[1]:5.2f} x"
+        times += f" ({least:.2f} to {most:.2f})"
         print(f"  {name:26s} {times}   peak {peak:.2f} GB", flush=True)
 
 
@@ -200,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--annotations", type=int, default=1_000_000)
-    parser.add_argument("--repeat", type=int, default=3, help="rounds")
+    parser.add_argument("--repeat", type=int, default=7, help="rounds")
     parser.add_argument("--peers", action="store_true", help="install the other converters and run them too")
     parser.add_argument("--peer-python", help="a Python that has the other converters")
     arguments = parser.parse_args()
@@ -211,6 +217,8 @@ def main() -> None:
         lay_out_for_datumaro(work / "voc")
         title = f"VOC to COCO: {arguments.files:,} files, {15 * arguments.files:,} boxes"
         compare(title, work / "voc", work, ["--to", "coco"], 1, python, arguments.repeat)
+        if not arguments.annotations:
+            return
         make_coco(work / "coco", arguments.annotations)
         lay_out_for_datumaro(work / "coco")
         title = f"COCO to YOLO: {arguments.annotations:,} boxes, {arguments.annotations // 10:,} label files"

@@ -22,7 +22,8 @@ SECONDS = 60  # without a byte
 class Archive:
     """A file on the web. `digest` is "sha256:<hex>" or "md5:<hex>" as the publisher states it, or None.
 
-    Where it is None, the hash of the first download is kept in the folder, and later downloads must have it too.
+    Where it is None, nothing vouches for the first download: its hash is kept in the folder, and later downloads must
+    have it too.
     """
 
     url: str
@@ -35,14 +36,19 @@ class Archive:
 
 
 def fetch(archive: Archive, folder: Path) -> Path:
-    """The archive in `folder`; downloaded where it is not there yet, under a temporary name until its hash is right."""
+    """The archive in `folder`; downloaded where it is not there yet, under a temporary name until its hash is right.
+
+    One that was put there by hand is taken as a first download is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / archive.name
     note = folder / f"{archive.name}.digest"
     expected = archive.digest or (note.read_text().strip() if note.exists() else None)
     if target.exists():
         found = digest_of(target, expected)
-        if found == expected:
+        if expected is None:
+            _keep(found, note)
+        if found == expected or expected is None:
             return target
         raise SystemExit(f"error: {target}: its hash is {found}, not {expected}; delete it to download it again")
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{archive.name}.")
@@ -54,14 +60,21 @@ def fetch(archive: Archive, folder: Path) -> Path:
         if expected is not None and found != expected:
             raise SystemExit(f"error: {archive.url}: its hash is {found}, not {expected}; it was changed or cut short")
         if expected is None:
-            print(f"the publisher states no hash; it is {found}, kept in {note}")
-            note.write_text(found + "\n")
+            _keep(found, note)
         os.replace(temporary, target)
     except (urllib.error.URLError, OSError) as error:
         raise SystemExit(f"error: {archive.url}: cannot be downloaded: {error}") from error
     finally:
         Path(temporary).unlink(missing_ok=True)
     return target
+
+
+def _keep(found: str, note: Path) -> None:
+    """Keep the hash of a first download, and say that it is no more than that."""
+    print(
+        f"the publisher states no hash, so this first download is taken as it is; its hash, {found}, is kept in {note}"
+    )
+    note.write_text(found + "\n")
 
 
 def digest_of(path: Path, like: str | None) -> str:

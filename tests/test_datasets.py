@@ -169,15 +169,27 @@ def test_a_wrong_hash_leaves_nothing(server: tuple[str, Path], tmp_path: Path) -
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_hash_that_nobody_states_is_kept(server: tuple[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_hash_that_nobody_states_is_kept(
+    server: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], by_hand: bool
+) -> None:
     address, web = server
     (web / "a.zip").write_bytes(b"x")
     fetch = script("fetch")
     archive = fetch.Archive(f"{address}/a.zip")
+    if by_hand:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "a.zip").write_bytes(b"x")
     path = fetch.fetch(archive, tmp_path / "out")
+    assert "states no hash, so this first download is taken as it is" in capsys.readouterr().out
+    assert fetch.fetch(archive, tmp_path / "out") == path
     path.unlink()
     (web / "a.zip").write_bytes(b"y")
     with pytest.raises(SystemExit, match="it was changed or cut short"):
+        fetch.fetch(archive, tmp_path / "out")
+    assert not path.exists()
+    path.write_bytes(b"y")
+    with pytest.raises(SystemExit, match="delete it to download it again"):
         fetch.fetch(archive, tmp_path / "out")
 
 

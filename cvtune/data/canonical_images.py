@@ -134,7 +134,8 @@ def _message(images: Sequence[Image], bad: Mapping[Id, _Bad], where: str) -> str
     )
     more = f"; and {len(named) - 3:,} more" if len(named) > 3 else ""
     missing = any(found.code == "image-missing" for found in bad.values())
-    fix = "give their folder as `images`, or " if missing else "mend them, or "
+    inside = "(`cvtune convert --copy` takes images out of annotation files that hold them)"
+    fix = f"give their folder as `images` {inside}, or " if missing else "mend them, or "
     return (
         f"data.{where}: {len(named):,} of {len(images):,} images cannot be used: {shown}{more}; "
         f"{fix}leave them out with `data.skip_bad_images: true`"

@@ -194,7 +194,12 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                 "The image file is damaged, cut off, or no image.",
                 check_images.unreadable,
             ),
-            Check("image-missing", "error", "The image file was not found.", check_images.missing),
+            Check(
+                "image-missing",
+                "error",
+                "The image file was not found; `cvtune convert --copy` takes one inside an annotation file out.",
+                check_images.missing,
+            ),
             Check(
                 "image-size-differs",
                 "error",

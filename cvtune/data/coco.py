@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from cvtune.errors import DataError
 from cvtune.runs import write_bytes
@@ -28,6 +28,7 @@ __all__ = [
     "Rle",
     "Segmentation",
     "load_coco",
+    "make_annotation",
     "save_coco",
     "to_coco_json",
 ]
@@ -85,6 +86,24 @@ class Annotation:
     iscrowd: bool = False
     segmentation: Segmentation | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Unfrozen:
+    """An annotation that is being made: a frozen dataclass sets each field by a call, in three times the time."""
+
+    __slots__ = Annotation.__slots__
+
+    def __init__(
+        self, id: Id, image_id: Id, category_id: Id, bbox_xywh: tuple[float, float, float, float], area: float,
+        iscrowd: bool, segmentation: Segmentation | None, extra: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        self.id, self.image_id, self.category_id, self.bbox_xywh = id, image_id, category_id, bbox_xywh
+        self.area, self.iscrowd, self.segmentation, self.extra = area, iscrowd, segmentation, extra
+        self.__class__ = Annotation  # type: ignore[assignment]
+
+
+make_annotation = cast(type[Annotation], _Unfrozen)
+"""`Annotation`, with all of its arguments by place, for readers that make a million of them."""
 
 
 @dataclass(frozen=True)
@@ -166,20 +185,22 @@ def _image_json(image: Image) -> dict[str, Any]:
 
 
 def _annotation_json(annotation: Annotation) -> dict[str, Any]:
-    x, y, w, h = map(float, annotation.bbox_xywh)
+    x, y, w, h = bbox = [*map(float, annotation.bbox_xywh)]
     area = float(annotation.area)
     record: dict[str, Any] = {
         **annotation.extra,
         "id": annotation.id,
         "image_id": annotation.image_id,
         "category_id": annotation.category_id,
-        "bbox": [x, y, w, h],
+        "bbox": bbox,
         "area": area,
-        "iscrowd": int(annotation.iscrowd),
+        "iscrowd": 1 if annotation.iscrowd else 0,
     }
     # Only a sum of huge numbers can be infinite where no part of it is.
     finite = math.isfinite(x + y + w + h + area) or all(map(math.isfinite, (x, y, w, h, area)))
     mask = annotation.segmentation
+    if mask is None and finite:
+        return record
     if isinstance(mask, Rle):
         record["segmentation"] = {"size": list(mask.size_hw), "counts": mask.counts.decode("ascii")}
     elif mask is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
-from cvtune.data.coco import Annotation, Category, Dataset, Id, Image, Polygon, Segmentation
+from cvtune.data.coco import Annotation, Category, Dataset, Id, Image, Polygon, Segmentation, make_annotation
 from cvtune.data.coco_file import CocoFile, open_coco
 from cvtune.data.coco_shapes import NUMBERS, box_of, is_polygons, polygon_views
 from cvtune.data.geometry import rle_from_json, segmentation_area, segmentation_bbox_xywh
@@ -261,7 +261,7 @@ class _AnnotationReader:
         area = record.pop("area", None)
         if type(area) not in NUMBERS or not 0 <= area < math.inf:
             area = segmentation_area(segmentation, size_hw) if segmentation is not None else box[2] * box[3]
-        return Annotation(
+        return make_annotation(
             annotation_id,  # type: ignore[arg-type]  # None until `_number`
             image.id,  # not image_id: a million equal integers would take 32 MB
             category.id,

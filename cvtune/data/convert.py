@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cvtune.data.formats import load_format
+from cvtune.data.formats import ReadSource, load_format
 from cvtune.data.merge import with_joint_categories
 from cvtune.data.parts import Part, Parts, read_parts, without_collection
 from cvtune.data.receipt import Receipt
 from cvtune.data.record import keep_sources, refuse_losses, write_record
 from cvtune.data.within import within_images
 from cvtune.meter import stage
-from cvtune.staging import Staging, staged
+from cvtune.staging import staged
 
 __all__ = ["convert"]
 
@@ -52,7 +53,8 @@ def convert(
         origin: where pixels start, 0 or 1, for formats that leave it open; "auto" decides by evidence.
         dry_run: write nothing; the receipt is the same.
         strict: refuse to lose anything.
-        place: copy images to where the format written looks for them, or leave symbolic links there.
+        place: copy images to where the format written looks for them, or leave symbolic links there; copying takes
+            images that lie inside of annotation files out.
 
     Returns:
         The receipt.
@@ -76,7 +78,13 @@ def convert(
                 target = dst / f"{part.name or 'annotations'}.json"
             if not dry_run:
                 keep_sources(part.receipt.files, target, source.format == to_format)
-            _write(part, to_format, target, place, staging)
+            whole = ReadSource(source.path, images, subset or part.name, origin)
+            _write(part, to_format, target)
+            if place is not None:
+                from cvtune.data.place_images import place_images
+
+                inside = _embedded(source.format, whole) if place == "copy" else ()
+                place_images(part.dataset.images, to_format, target, place, staging, part.receipt, inside)
         # A format may tie the folders of several parts together by a file above them.
         if len(source.parts) > 1 and hasattr(writer, "write_index"):
             writer.write_index(dst, [part.name for part in source.parts if part.name], source.parts[0].dataset)
@@ -98,7 +106,14 @@ def _fitted(source: Parts, numbered: bool) -> Parts:
     return replace(source, parts=tuple(parts))
 
 
-def _write(part: Part, format: str, target: Path, place: Literal["copy", "link"] | None, staging: Staging) -> None:
+def _embedded(format: str, source: ReadSource) -> Iterable[tuple[str, bytes]]:
+    """(name, content) of the images inside of the annotation files, of formats that may hold some."""
+    reader: Any = load_format(format)
+    found: Iterable[tuple[str, bytes]] = reader.embedded_images(source) if hasattr(reader, "embedded_images") else ()
+    return found
+
+
+def _write(part: Part, format: str, target: Path) -> None:
     dataset, receipt = part.dataset, part.receipt
     names = {category.id: category.name for category in dataset.categories}
     counted = Counter([annotation.category_id for annotation in dataset.annotations])
@@ -109,7 +124,3 @@ def _write(part: Part, format: str, target: Path, place: Literal["copy", "link"]
     with stage(f"writing {part.name or format}"):
         load_format(format).write(dataset, target, receipt)
     receipt.check_sums()  # a writer that cannot hold an object has dropped it
-    if place is not None:
-        from cvtune.data.place_images import place_images
-
-        place_images(dataset.images, format, target, place, staging, receipt)

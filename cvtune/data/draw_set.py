@@ -64,7 +64,10 @@ def draw_set(
     source = read_parts(path, format, images, subset, origin)
     chosen = pick([part.dataset for part in source.parts], count, seed)
     if not chosen:
-        raise DataError(f"{path}: none of its images was found; give their folder with --images")
+        raise DataError(
+            f"{path}: none of its images was found; give their folder with --images, or take them out of the "
+            "annotation files that hold them with `cvtune convert --copy`"
+        )
     single = out.suffix.lower() == ".png"
     pictures: list[tuple[str, Rgb]] = []
     written: list[Path] = []

@@ -48,7 +48,7 @@ class ImageFinder:
         for folder in self.folders:
             found = self._names[folder].get(parts[-1]) or self._lower[folder].get(parts[-1].lower())
             if found is None and any_suffix:
-                stems = self._stems[folder]
+                stems = self._stems_of(folder)
                 stem = PurePosixPath(parts[-1]).stem if _has_image_suffix(parts[-1]) else parts[-1]
                 found = stems.get(stem) or stems.get(stem.lower())
             if found is not None:
@@ -60,14 +60,18 @@ class ImageFinder:
         return ", ".join(map(str, self.folders)) or "no folder"
 
     def _list(self, folder: Path) -> None:
-        """Index the images of `folder` by name, by name in lower case, and by stem; of equals the first in order."""
+        """Index the images of `folder` by name and by name in lower case; of equals the first in order."""
         if folder not in self._names:
             with os.scandir(folder) as entries:
                 names = sorted((entry.name for entry in entries if _has_image_suffix(entry.name)), reverse=True)
             self._names[folder] = {name: name for name in names}
             self._lower[folder] = {name.lower(): name for name in names}
-            stems = {os.path.splitext(name)[0]: name for name in names}
+
+    def _stems_of(self, folder: Path) -> dict[str, str]:
+        if folder not in self._stems:
+            stems = {os.path.splitext(name)[0]: name for name in self._names[folder]}
             self._stems[folder] = {stem.lower(): name for stem, name in stems.items()} | stems
+        return self._stems[folder]
 
 
 def image_folders(annotations: Path, images: Path | None) -> list[Path]:

@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from cvtune.errors import DataError
 from cvtune.runs import write_bytes
 
-__all__ = ["ImageHeader", "image_header", "read_rgb", "write_png"]
+__all__ = ["ImageHeader", "image_header", "read_rgb", "size_of_content", "write_png"]
 
 Rgb = NDArray[np.uint8]
 # Formats whose 8-bit RGB and grey images Pillow, OpenCV and torchvision decode alike.
@@ -73,17 +73,29 @@ def image_header(path: Path) -> ImageHeader:
     try:
         with open(path, "rb") as file:
             plain = _plain_jpeg(file.read(4096))
-        if plain:  # most images of most sets; Pillow is ten times slower
-            width, height, channels = plain
-            return ImageHeader(width, height, 1, "RGB" if channels == 3 else "L")
-        with Pillow.open(path) as image:
-            orientation = _orientation(image)
-            width, height = image.size
-            if isinstance(image, TiffImageFile):  # Pillow gives the turned size for TIFF alone
-                width, height = image.tag_v2[256], image.tag_v2[257]
-            return ImageHeader(width, height, orientation, image.mode, _special(image))
+        return _header(plain, path)
     except (*DAMAGED, Pillow.DecompressionBombError) as error:
         raise _error(path, error) from error
+
+
+def size_of_content(content: bytes) -> tuple[int, int] | None:
+    """(width, height) of an encoded image as displayed, by its header; None where it is none."""
+    try:
+        return _header(_plain_jpeg(content[:4096]), io.BytesIO(content)).turned_size_wh
+    except (*DAMAGED, Pillow.DecompressionBombError):
+        return None
+
+
+def _header(plain: tuple[int, int, int] | None, source: Path | io.BytesIO) -> ImageHeader:
+    if plain:  # most images of most sets; Pillow is ten times slower
+        width, height, channels = plain
+        return ImageHeader(width, height, 1, "RGB" if channels == 3 else "L")
+    with Pillow.open(source) as image:
+        orientation = _orientation(image)
+        width, height = image.size
+        if isinstance(image, TiffImageFile):  # Pillow gives the turned size for TIFF alone
+            width, height = image.tag_v2[256], image.tag_v2[257]
+        return ImageHeader(width, height, orientation, image.mode, _special(image))
 
 
 def read_rgb(path: Path, exif: bool = True) -> Rgb:

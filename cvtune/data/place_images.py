@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Literal
@@ -21,17 +21,19 @@ FOLDERS = MappingProxyType({"yolo": "images", "voc": "JPEGImages", "coco": "imag
 
 
 def place_images(
-    images: Sequence[Image], format: str, target: Path, how: Literal["copy", "link"], staging: Staging, receipt: Receipt
-) -> None:
+    images: Sequence[Image], format: str, target: Path, how: Literal["copy", "link"], staging: Staging,
+    receipt: Receipt, embedded: Iterable[tuple[str, bytes]] = (),
+) -> None:  # fmt: skip
     """Copy images into the staged folder, or link to them, under the names that the annotations written give them.
 
     Args:
-        images: of one part; those that were not found are noted.
+        images: of one part; those that are nowhere are noted.
         format: the format written.
         target: where its annotations are: a folder, or a COCO file, whose images lie in a folder of its name.
         how: whether to copy or to leave symbolic links.
         staging: of the whole output.
-        receipt: gets a note of missing images.
+        receipt: gets a note of missing images, and of those taken out of annotation files.
+        embedded: (name, content) of images inside of the annotation files; they are written where no file was found.
 
     Raises:
         DataError: two images would get the same name.
@@ -39,7 +41,7 @@ def place_images(
     folder = target / FOLDERS.get(format, "")
     if format == "coco":
         folder = target.parent / "images" / (target.stem if target.stem != "annotations" else "")
-    missing = [image.file_name for image in images if image.path is None]
+    missing: dict[str, str] = {}
     taken: set[str] = set()
     owners: dict[str, Path] = {}
     with stage("copying images" if how == "copy" else "linking images", len(images)):
@@ -48,9 +50,18 @@ def place_images(
             if format == "yolo":  # labels of a.jpg and a.png would be one file, so the writer renames
                 name = unique_key(image.file_name, taken) + PurePosixPath(name).suffix
             if image.path is None:
+                missing[image.file_name] = name
                 continue
             if owners.setdefault(name, image.path) != image.path:
                 raise DataError(f"{image.path}: {owners[name]} would get the same name, {name}; rename one of them")
             staging.place(folder / name, image.path, link=how == "link")
+        extracted = 0
+        for file_name, content in embedded if missing else ():
+            if (called := missing.pop(file_name, None)) is not None:
+                staging.write(folder / called, content)
+                extracted += 1
+    if extracted:
+        receipt.note("image-extracted", str(folder), f"{extracted:,} of {len(images):,}")
     if missing:
-        receipt.note("image-missing", str(folder), f"{len(missing):,} of {len(images):,}, the first: {missing[0]}")
+        first = next(iter(missing))
+        receipt.note("image-missing", str(folder), f"{len(missing):,} of {len(images):,}, the first: {first}")

@@ -40,10 +40,11 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "wider_face": (".txt",),
         "mot": (".txt",),
         "mots": (".png",),
-        "masks": ("masks/",),
+        "masks": ("masks/", ".png", ".tif", ".tiff", ".bmp", ".gif"),
         "cityscapes": (".png", ".json"),
         "vott": (".json",),
         "imagefolder": (".jsonl", ".csv"),
+        "huggingface": (".parquet", ".arrow"),
         "tfrecord": (".tfrecord", ".tfrecords", ".record", ".records"),
     }
 )
@@ -92,6 +93,9 @@ class Format(Protocol):
         A format that is only read raises UnsupportedError.
         """
         ...
+
+    # Of formats whose files may hold the images themselves also:
+    # def embedded_images(source: ReadSource) -> Iterator[tuple[str, bytes]]: names as `read` gives them, and contents
 
 
 def load_format(name: str) -> Format:

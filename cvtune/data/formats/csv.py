@@ -15,6 +15,7 @@ from typing import Any
 
 from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
+from cvtune.data.formats.arrow_tables import has_pyarrow
 from cvtune.data.formats.csv_columns import Columns, find_columns
 from cvtune.data.formats.csv_write import write
 from cvtune.data.formats.entries import Corners, Entry, Shape, alphabetical, assemble, size_of_image
@@ -28,6 +29,10 @@ from cvtune.errors import DataError, nearest
 __all__ = ["detect", "read", "subsets", "write"]
 
 LOOK_AT = 12
+# What a column of splits holds, in lower case.
+SPLITS = frozenset(
+    {"train", "training", "val", "valid", "validate", "validation", "dev", "test", "testing", "unassigned"}
+)
 # Of other formats, which have tables of their own.
 FOREIGN = ({"ImageID", "LabelName"}, {"region_shape_attributes"}, {"MaskPath"}, {"objects"})
 Numbers = tuple[float, float, float, float]
@@ -57,9 +62,15 @@ def detect(path: Path) -> str | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """The tables of a folder by their stem, or by their folders where these tell them apart."""
-    labels = _labels(_tables(path))
-    return tuple(labels) if len(labels) > 1 else ()
+    """The tables of a folder by their stem, or by their folders where these tell them apart; or one table's splits."""
+    files = _tables(path)
+    if len(labels := _labels(files)) > 1:
+        return tuple(labels)
+    head = table_head(files.files[0]) if files.files else None
+    columns = None if head is None else find_columns(head.columns)
+    if columns is None or "split" not in columns.at:
+        return ()
+    return _splits(_open(files.files[0], files, Receipt()))
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -77,18 +88,25 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     labels = _labels(files)
     if not files.files:
         raise DataError(f"{source.path}: no {', '.join(SUFFIXES)} file with columns of an image and a box")
-    if source.subset is not None and (source.subset not in labels or len(labels) < 2):
-        allowed = labels if len(labels) > 1 else ()
+    key = ("csv", source.path)
+    if key not in source.shared:
+        source.shared[key] = [_open(file, files, receipt) for file in files.files]
+    # Classes and the kind of coordinates are those of all tables, so that subsets agree.
+    every: list[_File] = source.shared[key]
+    splits = _splits(every[0]) if len(every) == 1 else ()
+    every = [_of_split(every[0], split) for split in splits] or [_without_split(file) for file in every]
+    allowed = splits or (tuple(labels) if len(labels) > 1 else ())
+    if source.subset is not None and source.subset not in allowed:
         hint = nearest(source.subset, allowed)
         raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: {', '.join(allowed) or 'none'}{hint}")
-    # Classes and the kind of coordinates are those of all tables, so that subsets agree.
-    every = [_open(file, files, receipt) for file in files.files]
-    chosen = [f for f in every if source.subset is None or f.path == labels[source.subset]]
+    chosen = every if source.subset is None else [every[allowed.index(source.subset)]]
     names = {_class(row, f.columns) for f in every for row in f.table.rows if not _is_bare(row, f.columns)}
     normalised = _normalised(every)
     for file in chosen:
         unit = "shares of the image" if normalised else "pixels"
         receipt.note("columns-found", file.label, f"{file.columns.describe()}; {unit}")
+        if file.table.unread:
+            receipt.note("attributes-lost", file.label, f"the columns {', '.join(file.table.unread)}")
         for line in file.table.ragged:
             detail = f"its cells are not the {len(file.columns.names)} of the header; missing ones were taken as empty"
             receipt.note("row-malformed", f"{file.label} line {line}", detail)
@@ -116,7 +134,7 @@ def _tables(path: Path) -> FileSet:
 def _is_table(file: Path) -> bool:
     head = table_head(file)
     if head is None:
-        return _is_parquet(file)
+        return not has_pyarrow() and _is_parquet(file)
     if any(marks <= set(head.columns) for marks in FOREIGN):
         return False
     columns = find_columns(head.columns)
@@ -151,6 +169,34 @@ def _open(file: Path, files: FileSet, receipt: Receipt) -> _File:
     if columns is None:
         raise DataError(f"{file}: no columns of an image and a box; got {', '.join(table.columns[:12])}")
     return _File(file, label, table, columns)
+
+
+def _split(row: Row, columns: Columns) -> str:
+    return _text(row.cells[columns.at["split"]]).lower()
+
+
+def _splits(file: _File) -> tuple[str, ...]:
+    """The splits that a table's own column tells, where it holds nothing but names of splits; else none."""
+    if "split" not in file.columns.at:
+        return ()
+    found = dict.fromkeys(_split(row, file.columns) for row in file.table.rows)
+    return tuple(found) if len(found) > 1 and found.keys() <= SPLITS else ()
+
+
+def _of_split(file: _File, split: str) -> _File:
+    rows = [row for row in file.table.rows if _split(row, file.columns) == split]
+    lines = {row.line for row in rows} if file.table.ragged else set()
+    ragged = tuple(line for line in file.table.ragged if line in lines)
+    return replace(file, table=replace(file.table, rows=rows, ragged=ragged))
+
+
+def _without_split(file: _File) -> _File:
+    """The table with its column of splits as one like any other."""
+    if "split" not in file.columns.at:
+        return file
+    at = {key: place for key, place in file.columns.at.items() if key != "split"}
+    rest = tuple(sorted((*file.columns.rest, file.columns.at["split"])))
+    return replace(file, columns=replace(file.columns, at=at, rest=rest))
 
 
 def _text(value: Any) -> str:

@@ -33,6 +33,7 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "bbox": ("bbox", "box", "boundingbox", "bboxes"),
         "image width": ("imagewidth", "imgwidth", "imwidth", "imagew", "imgw", "width"),
         "image height": ("imageheight", "imgheight", "imheight", "imageh", "imgh", "height"),
+        "split": ("set", "split", "subset", "mluse", "partition", "usage"),
         "crowd": ("iscrowd", "crowd", "isgroupof", "isgroup"),
     }
 )  # fmt: skip
@@ -68,7 +69,7 @@ class Columns:
 
 
 def find_columns(names: Sequence[str]) -> Columns | None:
-    """The columns of image and box, and of class, image size and crowd where they are there; None without the first."""
+    """The columns of image and box, None without them, and those of class, image size, crowd and split."""
     plain: dict[str, int] = {}
     for i, name in enumerate(names):
         plain.setdefault(re.sub(r"[\s._\-]+", "", name.lower()), i)
@@ -89,7 +90,7 @@ def find_columns(names: Sequence[str]) -> Columns | None:
     if image is None:
         return None
     at = {"image": image}
-    for key in ("class", "image width", "image height", "crowd"):
+    for key in ("class", "image width", "image height", "crowd", "split"):
         if (found := find(key, [*at.values(), *box.values()])) is not None:
             at[key] = found
     if ("image width" in at) != ("image height" in at):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from cvtune.data.coco import Annotation, Category, Dataset, Id, Image, Polygon, Segmentation
+from cvtune.data.coco import Annotation, Category, Dataset, Id, Image, Polygon, Segmentation, make_annotation
 from cvtune.data.geometry import mask_to_rle, rle_bbox_xywh, segmentation_area, segmentation_bbox_xywh
 from cvtune.data.images import DAMAGED, image_header
 from cvtune.data.outlines import clip_polygon
@@ -261,7 +261,8 @@ def _annotation(
         box = segmentation_bbox_xywh(segmentation, size_hw)
         area = segmentation_area(segmentation, size_hw)
     category_id = ids[shape.name] if shape.category_id is None else shape.category_id
-    return Annotation(annotation_id, image.id, category_id, box, area, shape.iscrowd, segmentation, dict(shape.extra))
+    extra = dict(shape.extra)
+    return make_annotation(annotation_id, image.id, category_id, box, area, shape.iscrowd, segmentation, extra)
 
 
 def _box(shape: Shape, image: Image, receipt: Receipt) -> Corners | None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,22 @@ from typing import Any
 
 import msgspec
 
-from cvtune.data.coco import Category, Dataset, Id
+from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble
+from cvtune.data.formats.box_layout import BoxNumbers
+from cvtune.data.formats.entries import Entry, assemble
 from cvtune.data.formats.file_sets import FileSet, Finders
 from cvtune.data.formats.imagefolder_write import write
 from cvtune.data.formats.label_folders import known_size
+from cvtune.data.formats.object_lists import Item, categories_of, items_of, shape_of
 from cvtune.data.formats.tables import read_table, table_head
-from cvtune.data.formats.texts import number, read_lines, whole
+from cvtune.data.formats.texts import read_lines, whole
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
 
 __all__ = ["detect", "read", "subsets", "write"]
 
 NAMES = ("metadata.jsonl", "metadata.csv")
-BOXES = ("bbox", "bboxes", "boxes")
-CLASSES = ("categories", "category", "labels", "label", "category_id", "class", "classes")
 KNOWN = frozenset({"file_name", "objects", "width", "height", "image_id"})
 
 
@@ -38,6 +37,15 @@ class _Line:
     where: str
     file: Path
     record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    line: _Line
+    items: list[Item]
+    path: Path | None
+    called: str
+    size_wh: tuple[int, int] | None
 
 
 def detect(path: Path) -> str | None:
@@ -56,7 +64,9 @@ def subsets(path: Path) -> tuple[str, ...]:
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
-    """Read boxes as left, top, width, height in pixels. Sizes are stated, or those of the images.
+    """Read boxes, or polygons. Sizes are stated, or those of the images.
+
+    Boxes are left, top, width, height in pixels unless the numbers of the whole set show that they are something else.
 
     Classes that are numbers keep them as category ids and are called by them (their names are in the data set's card,
     which holds no annotations); classes that are names are numbered 1, 2, ... in alphabetical order.
@@ -72,33 +82,61 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         hint = nearest(source.subset, allowed)
         raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: {', '.join(allowed) or 'none'}{hint}")
     root = _root(source.path)
-    entries: list[Entry] = []
-    values: set[str | int] = set()
-    first = 1
+    boxes, given = BoxNumbers(), set[int | str]()
+    pictures: list[_Picture] = []
+    first, objects, classed = 1, 0, False
     for file in files:
         label = FileSet(root, ()).label(file)
         chosen = source.subset in {None, file.parent.name}
         lines = list(_lines(file, label, receipt if chosen else Receipt()))
         finders = Finders(root, source.images, [str(line.record.get("file_name")) for line in lines])
         for line in lines:
-            shapes, found = _shapes(line)
-            values |= found
-            if not chosen:
-                first += 0 if entries else 1
-                continue
-            name = line.record.get("file_name")
-            text = name if isinstance(name, str) else ""
-            own = file.parent / text
-            inside = source.images is None and text and ".." not in Path(text).parts and own.is_file()
-            path, called = (own, own.relative_to(root).as_posix()) if inside else finders.find(text, file)
-            size = (whole(line.record.get("width")), whole(line.record.get("height")))
-            extra = {key: value for key, value in line.record.items() if key not in KNOWN}
-            known = size if all(size) else known_size(path)
-            entries.append(Entry(line.where, called, known, path, shapes, extra))
+            picture = _picture(line, finders, root, source.images is None)
+            for item in picture.items:
+                objects += 1
+                classed |= item.classed
+                if item.given is not None:
+                    given.add(item.given)
+                if item.numbers is not None:
+                    boxes.add(item.numbers, picture.size_wh, item.area, item.named)
+            if chosen:
+                pictures.append(picture)
+            elif not pictures:
+                first += 1
         if chosen:
             receipt.files.append(file)
-    categories = _categories(values)
+    layout, one_class = boxes.layout(), bool(objects) and not classed
+    if objects:
+        receipt.note("box-layout-found", str(source.path), layout.describe())
+    categories = categories_of(given, one_class)
+    if one_class:
+        receipt.note("class-assumed", str(source.path), f"no object names one; all are {categories[0].name!r}")
+    entries = (
+        Entry(
+            picture.line.where,
+            picture.called,
+            picture.size_wh,
+            picture.path,
+            [
+                shape_of(item, f"{picture.line.where} object {i}", layout, picture.size_wh, one_class=one_class)
+                for i, item in enumerate(picture.items)
+            ],
+            {key: value for key, value in picture.line.record.items() if key not in KNOWN},
+        )
+        for picture in pictures
+    )
     return assemble(entries, categories, receipt, source=source.path, first_image_id=first, sized=False)
+
+
+def _picture(line: _Line, finders: Finders, root: Path, around: bool) -> _Picture:
+    """Find the image of a line, beside its file first where images are looked for `around` the annotations."""
+    name = line.record.get("file_name")
+    text = name if isinstance(name, str) else ""
+    own = line.file.parent / text
+    inside = around and text and ".." not in Path(text).parts and own.is_file()
+    path, called = (own, own.relative_to(root).as_posix()) if inside else finders.find(text, line.file)
+    size = (whole(line.record.get("width")), whole(line.record.get("height")))
+    return _Picture(line, items_of(line.record.get("objects")), path, called, size if all(size) else known_size(path))
 
 
 def _root(path: Path) -> Path:
@@ -150,42 +188,3 @@ def _lines(file: Path, label: str, receipt: Receipt) -> Iterator[_Line]:
         if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):
             raise DataError(f"{file}: line {number_of_line}: expected an object with 'file_name', a string")
         yield _Line(f"{label} line {number_of_line}", file, record)
-
-
-def _shapes(line: _Line) -> tuple[list[Shape], set[str | int]]:
-    """(the objects of an image, the classes that they name)."""
-    objects = line.record.get("objects")
-    rows: list[dict[str, Any]] = []
-    if isinstance(objects, dict):
-        columns = {key: value for key, value in objects.items() if isinstance(value, list)}
-        for i in range(max(map(len, columns.values()), default=0)):
-            rows.append({key: value[i] for key, value in columns.items() if i < len(value)})
-    elif isinstance(objects, list):
-        rows = [item if isinstance(item, dict) else {"": item} for item in objects]
-    shapes: list[Shape] = []
-    values: set[str | int] = set()
-    for i, row in enumerate(rows):
-        where = f"{line.where} object {i}"
-        given = next((row[key] for key in CLASSES if key in row), None)
-        name = str(given) if type(given) in {str, int} and given != "" else None
-        if name is not None:
-            values.add(given if isinstance(given, int) else name)
-        extra = {k: v for k, v in row.items() if k not in {*BOXES, *CLASSES, "iscrowd", "area"} and v is not None}
-        crowd = row.get("iscrowd") in (1, True, "1")
-        box = next((row[key] for key in BOXES if key in row), None)
-        numbers = [number(v) for v in box] if isinstance(box, list) and len(box) == 4 else []
-        if not numbers or not all(map(math.isfinite, numbers)):
-            code = "box-missing" if box is None else "box-not-numeric"
-            shapes.append(Shape(where, name, fault=(code, f"bbox={box!r:.100}"), iscrowd=crowd, extra=extra))
-            continue
-        x, y, w, h = numbers
-        shapes.append(Shape(where, name, (x, y, x + w, y + h), iscrowd=crowd, extra=extra))
-    return shapes, values
-
-
-def _categories(values: set[str | int]) -> tuple[Category, ...]:
-    whole_numbers = sorted(value for value in values if isinstance(value, int))
-    if len(whole_numbers) == len(values):
-        ids: list[Id] = list(whole_numbers)
-        return tuple(Category(i, str(i)) for i in ids)
-    return alphabetical(str(value) for value in values)

@@ -75,8 +75,8 @@ def read_tasks(file: Path, label: str, receipt: Receipt, strict: bool) -> list[S
 def image_names(stated: str) -> list[str]:
     """What an image may be called on disk, likeliest first, from the address or path that a task has.
 
-    ``/data/local-files/?d=a/b.jpg`` is a/b.jpg, ``/data/upload/1/0a1b2c3d-b.jpg`` is that or b.jpg, and of
-    https://, s3:// and gs:// addresses the path counts.
+    ``/data/local-files/?d=a/b.jpg`` is a/b.jpg, ``/data/upload/1/0a1b2c3d-b.jpg`` is the name alone, b.jpg or
+    upload/1/0a1b2c3d-b.jpg, as the tool itself keeps it; of https://, s3:// and gs:// addresses the path counts.
     """
     plain = stated.replace("\\", "/").strip()
     try:
@@ -94,11 +94,12 @@ def image_names(stated: str) -> list[str]:
             path = parts.path
     path = path.lstrip("/")
     upload = re.search(r"(?:^|/)data/upload/(?:\d+/)?(.+)$", f"/{path}")
+    kept = [upload[0].partition("data/")[2]] if upload and "/" in path else []
     if upload:
         path = upload[1]
     *above, base = path.split("/")
     original = UPLOADED.sub("", base)
-    return [path] if original == base else [path, "/".join([*above, original])]
+    return [path, *([] if original == base else ["/".join([*above, original])]), *kept]
 
 
 def _is_task(record: Any) -> bool:

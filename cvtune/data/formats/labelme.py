@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image as Pillow
 
 from cvtune.data.coco import Dataset, Polygon
 from cvtune.data.formats import ReadSource
@@ -20,12 +19,12 @@ from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files
 from cvtune.data.formats.groups import join_groups
 from cvtune.data.formats.labelme_write import write
 from cvtune.data.formats.texts import json_top, points_of, read_json, whole
-from cvtune.data.images import DAMAGED
+from cvtune.data.images import size_of_content
 from cvtune.data.outlines import ellipse_polygon
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
-__all__ = ["detect", "read", "subsets", "write"]
+__all__ = ["detect", "embedded_images", "read", "subsets", "write"]
 
 NO_AREA = frozenset({"point", "points", "line", "linestrip"})
 ROTATED = frozenset({"rotation", "oriented_rectangle"})
@@ -72,6 +71,33 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     return assemble([scan.entries[file] for file in chosen], categories, receipt, source=source.path)
 
 
+def embedded_images(source: ReadSource) -> Iterator[tuple[str, bytes]]:
+    """(the name that `read` gave it, its content) of the images inside of the files.
+
+    Raises:
+        DataError: a file is no JSON, or the subset is unknown.
+    """
+    files = find_files(source.path, ".json")
+    finders = Finders(files.root, source.images, map(files.label, files.files))
+    for file in files.of_subset(source.subset):
+        document = read_json(file)
+        if isinstance(document, dict) and (content := _content(document.get("imageData"))):
+            yield _found(document, file, finders)[1], content
+
+
+def _found(document: dict[str, Any], file: Path, finders: Finders) -> tuple[Path | None, str]:
+    stated = document.get("imagePath")
+    return finders.find(stated if isinstance(stated, str) else "", file, stem=True)
+
+
+def _content(data: Any) -> bytes | None:
+    """An image in base64, as many tools write it with the head of a data URL; None where it is none."""
+    try:
+        return base64.b64decode(data.rpartition(",")[2]) if isinstance(data, str) else None
+    except (binascii.Error, ValueError):
+        return None
+
+
 def _scan(source: ReadSource, receipt: Receipt) -> _Scan:
     files = find_files(source.path, ".json")
     finders = Finders(files.root, source.images, map(files.label, files.files))
@@ -97,13 +123,12 @@ def _entry(document: dict[str, Any], file: Path, label: str, finders: Finders) -
     records = document["shapes"]
     if not isinstance(records, list):
         raise DataError(f"{file}: 'shapes' must be a list, got {type(records).__name__}")
-    stated = document.get("imagePath")
-    path, name = finders.find(stated if isinstance(stated, str) else "", file, stem=True)
+    path, name = _found(document, file, finders)
     data = document.get("imageData")
     embedded = isinstance(data, str) and len(data) > 0
     size: tuple[int, int] | None = (whole(document.get("imageWidth")), whole(document.get("imageHeight")))
     if size is not None and 0 in size:
-        size = _size_of_data(data) if isinstance(data, str) and path is None else None
+        size = size_of_content(_content(data) or b"") if path is None else None
     flags = document.get("flags")
     extra = {"flags": flags} if isinstance(flags, dict) and any(flags.values()) else {}
     shapes = [_shape(record, f"{label} shape {n}") for n, record in enumerate(records, start=1)]
@@ -161,15 +186,6 @@ def _mask(shape: Shape, data: Any, points: Polygon) -> Shape:
     if isinstance(mask, str):
         return replace(shape, fault=("mask-invalid", mask))
     return replace(shape, patch=Patch(round(float(points[0])), round(float(points[1])), mask))
-
-
-def _size_of_data(data: str) -> tuple[int, int] | None:
-    """The size of an image in base64, from its header."""
-    try:
-        with Pillow.open(io.BytesIO(base64.b64decode(data))) as image:
-            return image.size
-    except (*DAMAGED, binascii.Error, Pillow.DecompressionBombError):
-        return None
 
 
 def _said(record: dict[str, Any]) -> str:

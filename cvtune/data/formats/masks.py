@@ -1,22 +1,14 @@
 """Masks as image files: a folder of binary masks an image (as the Data Science Bowl 2018 has it), or one mask of ids.
 
-Layouts, of which a set has one:
-
-- ``<id>/images/<image>`` and ``<id>/masks/*.png``, one file an object; with or without a folder of the split above;
-- ``images/<image>`` and ``masks/<image or its stem>/*.png``, one file an object; this one is written;
-- ``images/<image>`` and ``masks/<stem>.png``, one file an image: each value but 0 is an object.
-
-In the first two, folders among the masks (``masks/<class>/*.png``) are classes; else all objects are of one class.
+`cvtune.data.formats.mask_layout` says where images and masks may lie.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,35 +16,25 @@ from numpy.typing import NDArray
 from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble, size_of_image
-from cvtune.data.formats.mask_images import crop, mask_files, mask_size_wh, parts, read_values
+from cvtune.data.formats.mask_classes import BACKGROUND, connected_parts, value_names
+from cvtune.data.formats.mask_images import crop, mask_size_wh, parts, read_values
+from cvtune.data.formats.mask_layout import MaskItem, find_items, find_parts, lies_in
 from cvtune.data.formats.masks_write import ONE_CLASS, write
-from cvtune.data.image_files import ImageFinder
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
 
 __all__ = ["detect", "read", "subsets", "write"]
 
-ENDINGS = ("", "_mask", "_masks", "_instances", "_instance", "_seg", "_label", "_labels")
 VOID = 255  # the border between objects in masks with a palette, as VOC draws it
 LOOK_AT = 8
 SEVERAL = 4  # more values than this in a file that should have two: grey edges
-
-
-@dataclass(frozen=True)
-class _Item:
-    """One image with its mask files: of one object each with its class, or (`together`) one file for all."""
-
-    name: str
-    image: Path | None
-    masks: tuple[tuple[Path, str], ...]
-    together: bool = False
 
 
 def detect(path: Path) -> str | None:
     """Evidence that `path` holds images and masks: folders of both, whose sizes agree."""
     if not path.is_dir():
         return None
-    items = list(_items(path, None))
+    items = list(find_items(path, None))
     with_masks = [item for item in items if item.masks]
     looked = with_masks[:: max(1, len(with_masks) // LOOK_AT)][:LOOK_AT]
     if not looked or not all(_agree(item) for item in looked):
@@ -64,14 +46,7 @@ def detect(path: Path) -> str | None:
 
 def subsets(path: Path) -> tuple[str, ...]:
     """The folders of splits above the images' own folders, where there are several."""
-    if not path.is_dir():
-        return ()
-    if pairs := _pairs(path):
-        return tuple(pairs) if len(pairs) > 1 else ()
-    if (path / "masks").is_dir() or any(_is_home(f) for f in _folders(path)):
-        return ()
-    found = tuple(f.name for f in _folders(path) if _is_set(f))
-    return found if len(found) > 1 else ()
+    return tuple(find_parts(path))
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -90,136 +65,39 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: {listed}{hint}")
     if not source.path.is_dir():
         raise DataError(f"{source.path}: masks are read from a folder with `images` and `masks`, and this is a file")
-    everything = list(_items(source.path, source.images))
+    everything = list(find_items(source.path, source.images))
     if not any(item.masks for item in everything):
         raise DataError(
-            f"{source.path}: no mask images; expected <id>/images and <id>/masks, or images and masks, in the folder"
+            f"{source.path}: no mask images; expected <id>/images and <id>/masks, or images and masks, in the folder, "
+            "or <image>.jpg and <image>_mask.png side by side"
         )
     first = 1
     items = everything
     if source.subset is not None:
-        homes = _pairs(source.path).get(source.subset, (source.path / source.subset,))
-        chosen = [any(_lies_in(item, home) for home in homes) for item in everything]
+        homes = find_parts(source.path)[source.subset]
+        chosen = [any(lies_in(item, home) for home in homes) for item in everything]
         items = [item for item, inside in zip(everything, chosen, strict=True) if inside]
         first += chosen.index(True) if True in chosen else 0
-    entries = [_entry(item, source.path, receipt) for item in items]
     names = {name for item in everything for _, name in item.masks}
+    together = any(item.together for item in items)
+    classes: dict[int, str] = {}
+    if together and names == {ONE_CLASS}:
+        classes, file = value_names(source.path)
+        if file is not None:
+            names = {name for name in classes.values() if name.strip("_ ").lower() not in BACKGROUND}
+            receipt.files.append(file)
+            receipt.note("mask-classes", str(source.path), f"{len(names):,} names in {file.name}")
+    entries = [_entry(item, source.path, classes, receipt) for item in items]
     if names == {ONE_CLASS}:
         receipt.note("class-assumed", str(source.path), f"{ONE_CLASS!r}")
-    if any(item.together for item in items):
+    if together and not classes:
         detail = "each value but 0 is an object; values that stand for classes would join objects"
         receipt.note("mask-values", str(source.path), detail)
     receipt.files += [mask for item in items for mask, _ in item.masks]
     return assemble(entries, alphabetical(names), receipt, source=source.path, first_image_id=first, sized=False)
 
 
-def _items(path: Path, images: Path | None) -> Iterator[_Item]:
-    """The images of a set with their masks, in order, whichever layout it has."""
-    if pairs := _pairs(path):
-        for split, (own, mask_folder) in pairs.items():
-            folders = [images / split, images] if images is not None else [own]
-            yield from (replace(item, name=f"{split}/{item.name}") for item in _beside(folders, mask_folder))
-        return
-    if (path / "masks").is_dir() and not ((path / "images").is_dir() and _is_home(path)):
-        folders = [images] if images is not None else [path / "images", path / "imgs", path]
-        yield from _beside(folders, path / "masks")
-        return
-    for home in _homes(path):
-        found = mask_files(home / "images")
-        found_masks = tuple(_classed(home / "masks"))
-        if found or found_masks:
-            name = found[0] if found else home / "images" / f"{home.name}.png"
-            yield _Item(name.relative_to(path).as_posix(), found[0] if found else None, found_masks)
-
-
-def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
-    """Split -> its folders of images and masks: ``train/images`` and ``train/masks``, or ``images/train`` and so on."""
-    own = {f.name: (f / "images", f / "masks") for f in _folders(path) if not _is_home(f)}
-    found = {split: pair for split, pair in own.items() if all(map(mask_files, pair))}
-    if found or not (path / "images").is_dir():
-        return found
-    below = {f.name: (path / "images" / f.name, f) for f in _folders(path / "masks")}
-    both = {split: pair for split, pair in below.items() if all(map(mask_files, pair))}
-    return both if len(both) == len(below) else {}
-
-
-def _homes(path: Path) -> Iterable[Path]:
-    """The folders of one image each."""
-    if _is_home(path):
-        return [path]
-    own = [folder for folder in _folders(path) if _is_home(folder)]
-    return own or [f for split in _folders(path) for f in _folders(split) if _is_home(f)]
-
-
-def _is_home(folder: Path) -> bool:
-    """Whether it is the folder of one image: `masks`, and `images` (where it is there) with one image and not more."""
-    if not (folder / "masks").is_dir():
-        return False
-    images = mask_files(folder / "images")
-    if len(images) != 1:
-        return not (folder / "images").is_dir() and bool(mask_files(folder / "masks")) and folder.parent.name != ""
-    stem = images[0].stem
-    named_like_it = [f for f in (folder / "masks").iterdir() if _stem_of(f) == stem or f.name == images[0].name]
-    return not named_like_it
-
-
-def _is_set(folder: Path) -> bool:
-    return any(_is_home(f) for f in _folders(folder))
-
-
-def _folders(path: Path) -> list[Path]:
-    try:
-        return sorted(f for f in path.iterdir() if f.is_dir() and not f.name.startswith("."))
-    except OSError:
-        return []
-
-
-def _classed(folder: Path) -> Iterator[tuple[Path, str]]:
-    """(mask file, class) below a folder of one image's masks."""
-    for file in mask_files(folder):
-        yield file, ONE_CLASS
-    for inner in _folders(folder):
-        for file in mask_files(inner):
-            yield file, unquote(inner.name)
-
-
-def _beside(images: Sequence[Path], masks: Path) -> Iterator[_Item]:
-    """The items of a folder of masks, with the images that lie in one of some folders."""
-    finder = ImageFinder(images)
-    folders, files = _folders(masks), mask_files(masks)
-    seen: set[Path] = set()
-    for folder in folders:
-        found = finder.find(unquote(folder.name), any_suffix=True)
-        name = unquote(folder.name) if found is None else found[0].relative_to(found[1]).as_posix()
-        seen.add(found[0] if found else folder)
-        yield _Item(name, found[0] if found else None, tuple(_classed(folder)))
-    for file in files:
-        found = next((hit for stem in _stems(file) if (hit := finder.find(stem, any_suffix=True))), None)
-        if found is not None and found[0] == file:
-            found = None
-        seen.add(found[0] if found else file)
-        name = file.name if found is None else found[0].relative_to(found[1]).as_posix()
-        yield _Item(name, found[0] if found else None, ((file, ONE_CLASS),), together=True)
-    for folder in finder.folders[:1]:
-        for image in mask_files(folder):
-            if image not in seen:
-                yield _Item(image.name, image, ())
-
-
-def _stem_of(file: Path) -> str:
-    return re.sub(f"({'|'.join(ENDINGS[1:])})$", "", file.stem if file.is_file() else file.name)
-
-
-def _stems(file: Path) -> Sequence[str]:
-    return list(dict.fromkeys((file.stem, _stem_of(file))))
-
-
-def _lies_in(item: _Item, folder: Path) -> bool:
-    places = [item.image] if item.image is not None else [mask for mask, _ in item.masks[:1]]
-    return any(place is not None and folder in place.parents for place in places)
-
-
-def _agree(item: _Item) -> bool:
+def _agree(item: MaskItem) -> bool:
     """Whether the image and its first mask look the part: of one size, and the mask no photograph."""
     size = mask_size_wh(item.masks[0][0])
     if size is None or (item.together and item.image is None):
@@ -236,8 +114,11 @@ def _agree(item: _Item) -> bool:
     return len(values) <= 64
 
 
-def _entry(item: _Item, root: Path, receipt: Receipt) -> Entry:
-    """The item as shapes. Without its image the size is that of its first mask that can be read."""
+def _entry(item: MaskItem, root: Path, classes: Mapping[int, str], receipt: Receipt) -> Entry:
+    """The item as shapes. Without its image the size is that of its first mask that can be read.
+
+    `classes` are the names of values, where these are classes.
+    """
     label = f"{item.name}"
     size: tuple[int, int] | None = None
     if item.image is not None:
@@ -260,7 +141,10 @@ def _entry(item: _Item, root: Path, receipt: Receipt) -> Entry:
             detail = f"{got[0]}x{got[1]}, but its image {item.name} is {size[0]}x{size[1]}"
             shapes.append(Shape(where, name, fault=("mask-size-differs", detail)))
             continue
-        new = list(_of_ids(values, where, name, receipt)) if item.together else [_of_one(values, where, name)]
+        if not item.together:
+            new = [_of_one(values, where, name)]
+        else:
+            new = list(_of_classes(values, where, classes) if classes else _of_ids(values, where, name, receipt))
         used = np.zeros(values.shape, np.uint8) if used is None else used
         for shape in new:
             if shape.patch is not None:
@@ -304,3 +188,12 @@ def _of_ids(
         found = found[:-1]
     for value, patch in found:
         yield Shape(f"{where} value {value}", name, patch=patch)
+
+
+def _of_classes(values: NDArray[Any], where: str, classes: Mapping[int, str]) -> Iterator[Shape]:
+    """The connected parts of each class; 255 without a name is the border that belongs to no object."""
+    for value, number, name, patch in connected_parts(values, classes):
+        if name is not None:
+            yield Shape(f"{where} value {value} part {number}", name, patch=patch)
+        elif value != VOID:
+            yield Shape(f"{where} value {value}", None, fault=("class-unknown", f"no class has the value {value}"))

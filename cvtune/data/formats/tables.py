@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cvtune.data.formats.arrow_tables import open_arrow
 from cvtune.data.formats.texts import number, read_text
 from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.errors import DataError, MissingDependencyError
@@ -24,7 +25,11 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = ",;\t|"
 HEAD = 1 << 16  # bytes that are looked at to tell what a table is
 MAGIC = b"PAR1"
+LOOK_AT = 100  # rows of Parquet, for the same
 MOST_TEXTS = 1 << 14  # that are told from others at a time
+# Google's AutoML and Vertex AI: opposite corners; the other two may be there or not, and say nothing more.
+MAKESENSE = ("class", "x", "y", "w", "h", "filename", "image_width", "image_height")
+AUTOML = ("set", "path", "label", "xmin", "ymin", "", "", "xmax", "ymax", "", "")
 BARE = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
 
 
@@ -38,11 +43,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Names of columns as the file has them, stripped; rows in order; `ragged` are lines with too many or few cells."""
+    """Names of columns as the file has them, stripped; rows in order; `ragged` are lines with too many or few cells.
+
+    `unread` are columns of Parquet that hold neither numbers nor texts.
+    """
 
     columns: tuple[str, ...]
     rows: Sequence[Row]
     ragged: tuple[int, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def read_table(path: Path, receipt: Receipt | None = None, label: str | None = None) -> Table:
@@ -60,11 +69,9 @@ def read_table(path: Path, receipt: Receipt | None = None, label: str | None = N
 def table_head(path: Path) -> Table | None:
     """The columns and the first rows of a CSV file, without reading all of it; None where it is none."""
     if path.suffix.lower() == ".parquet":
-        if importlib.util.find_spec("pyarrow") is None:
-            return None
         try:
-            return _read_parquet(path)
-        except DataError:
+            return _read_parquet(path, LOOK_AT)
+        except (DataError, MissingDependencyError):
             return None
     try:
         with open(path, "rb") as file:
@@ -92,7 +99,7 @@ def _parse(path: Path, text: str) -> Table:
             if not any(cell.strip() for cell in cells):
                 continue
             if not columns and not (columns := _bare_columns(cells)):
-                columns = tuple(cell.strip() for cell in cells)
+                columns = _vertices(cells) or tuple(cell.strip() for cell in cells)
                 continue
             if len(cells) != len(columns):
                 ragged.append(reader.line_num)
@@ -108,25 +115,68 @@ def _parse(path: Path, text: str) -> Table:
 
 
 def _bare_columns(cells: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a table whose first line is a row of RetinaNet's: image, corners, class; else none."""
-    if len(cells) != len(BARE) or not cells[0].strip().lower().endswith(IMAGE_SUFFIXES):
+    """The columns of a table whose first line is a row of it, as RetinaNet's tools and others write; else none."""
+    plain = [cell.strip() for cell in cells]
+    numbers = [number(cell) for cell in plain]
+    if len(plain) == len(BARE) and plain[0].lower().endswith(IMAGE_SUFFIXES):
+        empty = not any(plain[1:])
+        corners = all(map(math.isfinite, numbers[1:5])) and math.isnan(numbers[5])
+        return BARE if empty or corners else ()
+    if len(plain) == len(MAKESENSE) and plain[5].lower().endswith(IMAGE_SUFFIXES):
+        return MAKESENSE if all(map(math.isfinite, (*numbers[1:5], *numbers[6:]))) else ()
+    vertices = len(plain) - len(AUTOML) + 3
+    if vertices in {2, 3} and plain[vertices - 2].lower().endswith(IMAGE_SUFFIXES):
+        low, high = numbers[vertices : vertices + 2], numbers[vertices + 4 : vertices + 6]
+        if not any(plain[vertices:]) or all(0 <= value <= 1 for value in (*low, *high)):
+            return AUTOML[3 - vertices :]
+    return ()
+
+
+def _vertices(cells: Sequence[str]) -> tuple[str, ...]:
+    """AutoML's columns, where a header names its eight coordinates, some of them twice or not at all; else none."""
+    plain = [re.sub(r"[^a-z]", "", cell.lower()) for cell in cells]
+    sides = [name if name in {"xmin", "ymin", "xmax", "ymax"} else "" for name in plain[-8:]]
+    first, third = sides[:2], sides[4:6]
+    if len(plain) not in {len(AUTOML), len(AUTOML) - 1} or first != ["xmin", "ymin"] or third != ["xmax", "ymax"]:
         return ()
-    corners = [number(cell) for cell in cells[1:5]]
-    empty = not any(cell.strip() for cell in cells[1:])
-    return BARE if empty or (all(map(math.isfinite, corners)) and math.isnan(number(cells[5]))) else ()
+    return (*(cell.strip() for cell in cells[:-8]), *AUTOML[-8:])
 
 
-def _read_parquet(path: Path) -> Table:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise MissingDependencyError(f"{path}: Parquet needs pyarrow, which is not installed: pip install pyarrow")
-    import pyarrow  # type: ignore[import-not-found, unused-ignore]
-    import pyarrow.parquet as parquet  # type: ignore[import-not-found, unused-ignore]
+def _read_parquet(path: Path, most: int | None = None) -> Table:
+    """The columns of numbers, texts and lists of them, of images inside the table their paths; `most` rows."""
+    file = open_arrow(path)
+    wanted, unread = _usable(file.schema)
+    rows: list[Row] = []
+    once: dict[str, str] = {}
+    for batch in file.batches(list(wanted)):
+        if len(once) > MOST_TEXTS:
+            once.clear()
+        for values in zip(*batch.values(), strict=True):
+            cells = tuple([_cell(value, once) for value in values])
+            rows.append(Row(len(rows) + 1, cells))
+        if most is not None and len(rows) >= most:
+            break
+    return Table(tuple(wanted.values()), rows, unread=unread)
 
-    try:
-        table = parquet.read_table(path)
-        columns = tuple(str(name) for name in table.column_names)
-        lists = [column.to_pylist() for column in table.columns]
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read as Parquet: {reason}; export it again") from error
-    return Table(columns, [Row(i, cells) for i, cells in enumerate(zip(*lists, strict=True), start=1)])
+
+def _usable(schema: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+    """(what to read -> what to call it, the columns that are left out) of pyarrow's schema."""
+    wanted: dict[str, str] = {}
+    unread: list[str] = []
+    for column in schema:
+        kind, name = column.type, str(column.name)
+        fields = {field.name for field in kind} if kind.num_fields and str(kind).startswith("struct") else set()
+        if "bytes" in fields and "path" in fields:
+            wanted[f"{name}.path"] = name
+        elif fields or "binary" in str(kind):
+            unread.append(name)
+        else:
+            wanted[name] = name
+    return wanted, tuple(unread)
+
+
+def _cell(value: Any, once: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return once.setdefault(value, value)
+    # Dates, decimals and the like have no form of their own in JSON.
+    return value if value is None or isinstance(value, bool | int | float | list) else str(value)

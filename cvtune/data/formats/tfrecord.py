@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from cvtune.data.formats.label_folders import known_size
 from cvtune.data.formats.mask_images import crop
 from cvtune.data.formats.texts import read_text
 from cvtune.data.formats.tf_example import Feature, is_tfrecord, read_examples
+from cvtune.data.image_names import unique_name
+from cvtune.data.images import size_of_content
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, UnsupportedError, nearest
 
-__all__ = ["detect", "read", "subsets", "write"]
+__all__ = ["detect", "embedded_images", "read", "subsets", "write"]
 
 Example = dict[str, Feature]
 PATTERN = re.compile(r"\.(record|records|tfrecord|tfrecords)(-\d+-of-\d+)?$", re.IGNORECASE)
@@ -47,13 +49,13 @@ def detect(path: Path) -> str | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """The files of a folder without suffix and number of shard, where they differ."""
-    found = dict.fromkeys(_part(file) for file in _files(path)) if path.is_dir() else {}
+    """The files of a folder without suffix and number of shard, or else the folders that they lie in."""
+    found = dict.fromkeys(_parts(_files(path)).values()) if path.is_dir() else {}
     return tuple(found) if len(found) > 1 else ()
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
-    """Read boxes and masks. The images inside of the records are not taken out: give their folder with `images`.
+    """Read boxes and masks. The images inside of the records stay there; `embedded_images` takes them out.
 
     Category ids are those of the records (image/object/class/label) where each goes with one name, else 1, 2, ... in
     alphabetical order. Flags such as `difficult` are in `Annotation.extra`.
@@ -73,13 +75,15 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     finders = Finders(root, source.images)
     entries: list[Entry] = []
     pairs: set[tuple[int | None, str]] = {(i, name) for i, name in known.items()}
-    first = 1
+    taken: set[str] = set()
+    first, parts = 1, _parts(files)
     for file in files:
-        chosen = source.subset in {None, _part(file)}
+        chosen = source.subset in {None, parts[file]}
         label = FileSet(root, ()).label(file)
         for number, example in read_examples(file):
             where = f"{label} record {number}"
-            entry, found = _entry(example, where, known, finders, file)
+            name = _named(example, where, taken if chosen else set())
+            entry, found = _entry(example, where, name, known, finders, file)
             pairs |= found
             if chosen:
                 entries.append(entry)
@@ -89,6 +93,22 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
             receipt.files.append(file)
     categories = _categories(pairs)
     return assemble(entries, categories, receipt, source=source.path, first_image_id=first, sized=False)
+
+
+def embedded_images(source: ReadSource) -> Iterator[tuple[str, bytes]]:
+    """(the name that `read` gave it, its content) of every image inside the records.
+
+    Raises:
+        DataError: a record is damaged.
+    """
+    root = source.path if source.path.is_dir() else source.path.parent
+    taken: set[str] = set()
+    for file, part in _parts(_files(source.path)).items():
+        if source.subset in {None, part}:
+            for number, example in read_examples(file):
+                name = _named(example, f"{FileSet(root, ()).label(file)} record {number}", taken)
+                if content := _content(example):
+                    yield name, content
 
 
 def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
@@ -106,13 +126,16 @@ def _files(path: Path) -> list[Path]:
     return []
 
 
-def _part(file: Path) -> str:
-    return PATTERN.sub("", file.name)
+def _parts(files: Sequence[Path]) -> dict[Path, str]:
+    """File -> the part that it belongs to: of one name in several folders, as Roboflow exports them, its folder."""
+    names = {file: PATTERN.sub("", file.name) for file in files}
+    return names if len(set(names.values())) > 1 else {file: file.parent.name for file in files}
 
 
 def _label_map(root: Path, receipt: Receipt) -> dict[int, str]:
     """Number -> name of a *.pbtxt: ``item { id: 1 name: 'cat' }``."""
-    file = next(iter(sorted([*root.glob("*.pbtxt"), *root.parent.glob("*label_map*.pbtxt")])), None)
+    patterns = ((root, "*.pbtxt"), (root, "*/*label_map*.pbtxt"), (root.parent, "*label_map*.pbtxt"))
+    file = next((file for folder, pattern in patterns for file in sorted(folder.glob(pattern))), None)
     if file is None:
         return {}
     found: dict[int, str] = {}
@@ -143,14 +166,25 @@ def _number(values: Sequence[Any], i: int) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def _entry(
-    example: Example, where: str, known: dict[int, str], finders: Finders, file: Path
-) -> tuple[Entry, set[tuple[int | None, str]]]:
+def _named(example: Example, where: str, taken: set[str]) -> str:
+    """What a record's image is called; where the record holds the image, as no other of those `taken`, which grows."""
     name = _text(example.get("image/filename")) or _text(example.get("image/source_id")) or where.replace(" ", "_")
+    content = _content(example)
+    return name if content is None else unique_name(name, content, taken)
+
+
+def _content(example: Example) -> bytes | None:
+    value = next(iter(example.get("image/encoded", [])), None)
+    return value if isinstance(value, bytes) else None
+
+
+def _entry(
+    example: Example, where: str, name: str, known: dict[int, str], finders: Finders, file: Path
+) -> tuple[Entry, set[tuple[int | None, str]]]:
     size = (_whole(example.get("image/width")), _whole(example.get("image/height")))
     path, called = finders.find(name, file)
     if not all(size):
-        size = known_size(path) or (0, 0)
+        size = known_size(path) or size_of_content(_content(example) or b"") or (0, 0)
     sides = [example.get(BOX + side, []) for side in ("xmin", "ymin", "xmax", "ymax")]
     texts, labels = example.get("image/object/class/text", []), example.get("image/object/class/label", [])
     masks = example.get("image/object/mask", [])

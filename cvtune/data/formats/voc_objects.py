@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cvtune.data.coco import Annotation, Rle, Segmentation
+from cvtune.data.coco import Annotation, Rle, Segmentation, make_annotation
 from cvtune.data.formats.texts import number
 from cvtune.data.formats.voc_xml import VocFile, VocObject
 from cvtune.data.receipt import Receipt
@@ -77,7 +77,7 @@ def judge(file: VocFile, origin: int, masks: Sequence[InstanceMask], numbers: Nu
     """
     judged = Judged()
     first, image_id, category_ids = numbers
-    if not masks and all(o.corners is not None and o.name for o in file.objects):
+    if not masks and all(o.corners and o.name for o in file.objects):
         judged.annotations = _plain(file, origin, numbers, receipt)
         return judged
     # Sets of plain boxes, which most are, are read without what decodes masks.
@@ -138,17 +138,18 @@ def _plain(file: VocFile, origin: int, numbers: Numbers, receipt: Receipt) -> li
     width, height = file.width, file.height
     annotations: list[Annotation] = []
     for o in file.objects:
-        assert o.corners is not None
-        x0, y0, x1, y1 = o.corners
+        place, name, _, corners, extra, *_ = o  # by name each would be looked up for itself
+        assert corners is not None
+        x0, y0, x1, y1 = corners
         box: Corners | None
         if origin <= x0 < x1 <= width and origin <= y0 < y1 <= height:
             x0, y0 = x0 - origin, y0 - origin
             box = x0, y0, x1 - x0, y1 - y0
         elif (box := _box(o, file, origin, receipt)) is None:
             continue
-        crowd = "attributes" in o.extra and _is_crowd(o)
-        area, category_id = box[2] * box[3], category_ids[o.name]
-        annotations.append(Annotation(first + o.place, image_id, category_id, box, area, crowd, None, o.extra))
+        crowd = "attributes" in extra and _is_crowd(o)
+        area = box[2] * box[3]
+        annotations.append(make_annotation(first + place, image_id, category_ids[name], box, area, crowd, None, extra))
     return annotations
 
 
@@ -194,17 +195,21 @@ def find_origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> Origi
     for file in files:
         if file.counts_from is not None:
             return Origin(1 if file.counts_from else 0, "origin-found", f"{file.label} says so")
+        width, height = file.width, file.height
         for o in file.objects:
             corners = o.corners
-            if corners is None or corners[2] <= corners[0] or corners[3] <= corners[1]:
+            if corners is None:
+                continue
+            x0, y0, x1, y1 = corners
+            if x1 <= x0 or y1 <= y0:
                 continue
             boxes += 1
-            x0, y0, x1, y1 = corners
-            broken += bool(x0 % 1 or y0 % 1 or x1 % 1 or y1 % 1)
+            if x0 % 1 or y0 % 1 or x1 % 1 or y1 % 1:
+                broken += 1
             # Pixels that are counted from 1 have no coordinate in [0, 1).
-            if 0 <= corners[0] < 1 or 0 <= corners[1] < 1:
-                return Origin(0, "origin-found", f"{file.label} object {o.place} starts at {min(corners[:2]):g}")
-            if corners[2] == file.width or corners[3] == file.height:
+            if 0 <= x0 < 1 or 0 <= y0 < 1:
+                return Origin(0, "origin-found", f"{file.label} object {o.place} starts at {min(x0, y0):g}")
+            if x1 == width or y1 == height:
                 touching += 1
                 first = first or f"{file.label} object {o.place}"
     if 2 * broken > boxes:

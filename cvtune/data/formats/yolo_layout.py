@@ -18,7 +18,10 @@ from cvtune.errors import DataError
 __all__ = ["PARTS", "YoloItem", "YoloLayout", "find_yolo", "label_files", "yolo_config"]
 
 PARTS = ("train", "val", "valid", "test", "minival")
-NAME_FILES = ("classes.txt", "obj.names", "predefined_classes.txt", "classes.names", "_darknet.labels")
+NAME_FILES = (
+    "classes.txt", "obj.names", "predefined_classes.txt", "classes.names", "_darknet.labels", "class_names.txt",
+    "labels.txt",
+)  # fmt: skip
 # Folders of a set that no file describes.
 SPLITS = ("train", "val", "valid", "validation", "test")
 # Text files beside labels that are none.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from pyarrow import Table, parquet
 
-from cvtune.data.formats import ReadSource, csv
+from cvtune.data.formats import ReadSource, csv, detect_format
 from cvtune.data.formats.csv_columns import find_columns
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, MissingDependencyError
@@ -58,6 +58,8 @@ def test_tables_without_image_or_box_are_none(header: str) -> None:
         ("filename\tclass\tcx\tcy\tw\th\na.jpg\tx\t18\t16\t24\t16\n", (6, 8, 24, 16)),
         ('image_id,bbox\na,"[6.0, 8, 24, 16]"\n', (6, 8, 24, 16)),
         ("path,x,y,width,height,label,image_width,image_height\nq/a.jpg,6,8,24,16,x,60,40\n", (6, 8, 24, 16)),
+        # makesense.ai's, without a header.
+        ("x,6,8,24,16,a.jpg,60,40\nx,1,1,2,2,a.jpg,60,40\n", (6, 8, 24, 16)),
         # Nothing above 1, but whole numbers: a box of one pixel, no share.
         ("filename,class,xmin,ymin,xmax,ymax\na.jpg,x,0,0,1,1\n", (0, 0, 1, 1)),
     ],
@@ -132,34 +134,66 @@ def test_same_names_in_several_folders_stay_apart(tmp_path: Path, files: Files, 
     ]
 
 
+ROWS = (
+    "TRAIN,gs://b/a.jpg,x,0.1,0.2,,,0.5,0.6,,\nTRAIN,gs://b/a.jpg,y,0.1,0.2,0.5,0.2,0.5,0.6,0.1,0.6\n"
+    "TEST,gs://b/b.jpg,x,0.1,0.2,,,0.5,0.6,,\nVALIDATION,gs://b/c.jpg,,,,,,,,,\n"
+)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "set,path,label,x_min,y_min,,,x_max,y_max,,\n",
+        "set,path,label,x_min,y_min,x_max,y_min,x_max,y_max,x_min,y_max\n",
+    ],
+)
+def test_automl_with_and_without_header(tmp_path: Path, files: Files, read: Any, header: str) -> None:
+    files(tmp_path, {"data.csv": header + ROWS, **dict.fromkeys(("a.jpg", "b.jpg", "c.jpg"), (60, 40))})
+    assert detect_format(tmp_path)[0] == "csv"
+    assert csv.subsets(tmp_path) == ("train", "test", "validation")
+    train, _ = read("csv", tmp_path, subset="train")
+    assert [(a.bbox_xywh, a.category_id) for a in train.annotations] == [((6, 8, 24, 16), 1), ((6, 8, 24, 16), 2)]
+    rest, _ = read("csv", tmp_path, subset="validation")
+    assert [(i.id, i.file_name) for i in rest.images] == [(3, "c.jpg")]
+    assert len(read("csv", tmp_path)[0].images) == 3
+
+
+def test_automl_without_sets_and_a_column_that_tells_no_splits(tmp_path: Path, files: Files, read: Any) -> None:
+    files(tmp_path / "1", {"d.csv": "gs://b/a.jpg,x,0.1,0.2,,,0.5,0.6,,\n", "a.jpg": (60, 40)})
+    assert [a.bbox_xywh for a in read("csv", tmp_path / "1")[0].annotations] == [(6, 8, 24, 16)]
+    head = "set,filename,class,xmin,ymin,xmax,ymax"
+    files(tmp_path / "2", {"d.csv": f"{head}\nblue,a.jpg,x,1,1,9,9\nred,a.jpg,x,1,1,9,9\n", "a.jpg": (60, 40)})
+    assert csv.subsets(tmp_path / "2") == ()
+    assert [a.extra for a in read("csv", tmp_path / "2")[0].annotations] == [{"set": "blue"}, {"set": "red"}]
+
+
 def test_parquet_needs_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1....PAR1")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "Parquet" in (csv.detect(tmp_path) or "")
-    with pytest.raises(MissingDependencyError, match=r"t\.parquet: Parquet needs pyarrow"):
+    assert detect_format(tmp_path) == ("csv", "t.parquet, a Parquet table (pyarrow is not installed)")
+    with pytest.raises(MissingDependencyError, match=r"Parquet needs pyarrow.*: pip install 'cvtune\[parquet\]'"):
         csv.read(ReadSource(tmp_path), Receipt())
 
 
-def test_parquet_through_pyarrow(tmp_path: Path, files: Files, read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Column:
-        def __init__(self, values: list[Any]) -> None:
-            self.values = values
-
-        def to_pylist(self) -> list[Any]:
-            return self.values
-
-    class FakeTable:
-        column_names = ("image_id", "label", "bbox")
-        columns = (Column(["a", "a"]), Column(["x", None]), Column([[6, 8, 24, 16], [1, 2, 3, 4]]))
-
-    arrow, parquet = ModuleType("pyarrow"), ModuleType("pyarrow.parquet")
-    arrow.ArrowException = OSError  # type: ignore[attr-defined]
-    parquet.read_table = lambda path: FakeTable  # type: ignore[attr-defined]
-    arrow.parquet = parquet  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pyarrow", arrow)
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    files(tmp_path, {"t.parquet": b"PAR1", "a.jpg": (60, 40)})
+def test_parquet_as_csv(tmp_path: Path, files: Files, read: Any) -> None:
+    rows = [
+        {"image": {"bytes": b"jpeg", "path": "a.jpg"}, "label": "x", "bbox": [6, 8, 24, 16], "day": date(2024, 5, 1)},
+        {"image": {"bytes": b"jpeg", "path": "a.jpg"}, "label": None, "bbox": [1, 2, 3, 4], "day": None},
+    ]
+    parquet.write_table(Table.from_pylist(rows).append_column("raw", [[b"1", b"2"]]), tmp_path / "t.parquet")
+    files(tmp_path, {"a.jpg": (60, 40)})
+    assert detect_format(tmp_path)[0] == "csv"
     dataset, receipt = read("csv", tmp_path)
-    assert [a.bbox_xywh for a in dataset.annotations] == [(6, 8, 24, 16)]
+    assert [(a.bbox_xywh, a.extra) for a in dataset.annotations] == [((6, 8, 24, 16), {"day": "2024-05-01"})]
     assert receipt.classes_dropped == {None: 1}
+    assert [(e.code, e.detail) for e in receipt.events if e.code == "attributes-lost"] == [
+        ("attributes-lost", "the columns raw")
+    ]
+
+
+def test_damaged_parquet_is_an_error_of_one_line(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1....PAR1")
+    assert csv.detect(tmp_path) is None
+    with pytest.raises(DataError, match=r"no \.csv, \.tsv, \.parquet file with columns of an image and a box"):
+        csv.read(ReadSource(tmp_path), Receipt())

@@ -207,8 +207,8 @@ def test_json_min(tmp_path: Path, read: Any, files: Any) -> None:
     ("stated", "names"),
     [
         ("x.jpg", ["x.jpg"]),
-        ("/data/upload/12/0a1b2c3d-x%20y.jpg", ["0a1b2c3d-x y.jpg", "x y.jpg"]),
-        ("/data/upload/0a1b2c3d-x.jpg", ["0a1b2c3d-x.jpg", "x.jpg"]),
+        ("/data/upload/12/0a1b2c3d-x%20y.jpg", ["0a1b2c3d-x y.jpg", "x y.jpg", "upload/12/0a1b2c3d-x y.jpg"]),
+        ("/data/upload/0a1b2c3d-x.jpg", ["0a1b2c3d-x.jpg", "x.jpg", "upload/0a1b2c3d-x.jpg"]),
         ("/data/local-files/?d=set%2Fone/x.jpg", ["set/one/x.jpg"]),
         ("https://host:80/a/b%20c/x.jpg?token=1#z", ["a/b c/x.jpg"]),
         ("s3://bucket/one/x.jpg", ["one/x.jpg"]),

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cvtune.data.coco import Dataset, Rle
+from cvtune.data.convert import convert
 from cvtune.data.formats import detect_format, labelme
 from cvtune.data.geometry import rle_to_mask
 from cvtune.data.receipt import Receipt
@@ -193,3 +194,19 @@ def test_real_sets(
     labelme.write(before, tmp_path, Receipt())
     after, _ = read("labelme", tmp_path)
     assert objects(after) == objects(before)
+
+
+@pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
+def test_an_image_inside_the_file_is_taken_out_by_copying(tmp_path: Path, files: Any, head: str) -> None:
+    buffer = io.BytesIO()
+    Pillow.new("RGB", (30, 20)).save(buffer, "PNG")
+    shape = {"label": "x", "points": [[1, 2], [9, 8]], "shape_type": "rectangle"}
+    data = head + base64.b64encode(buffer.getvalue()).decode()
+    record = {"shapes": [shape], "imagePath": "..\\x\\a.png", "imageData": data}
+    files(tmp_path / "set", {"a.json": json.dumps(record)})
+    receipt = convert(tmp_path / "set", tmp_path / "out", place="copy")
+    document = json.loads((tmp_path / "out/annotations.json").read_text())
+    [image] = document["images"]
+    assert (image["width"], image["height"]) == (30, 20)
+    assert (tmp_path / "out/images" / image["file_name"]).read_bytes() == buffer.getvalue()
+    assert receipt.counts["image-extracted"] == 1

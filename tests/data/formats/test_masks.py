@@ -239,3 +239,102 @@ def test_folders_of_splits(tmp_path: Path, read: Any, layout: str) -> None:
         assert [image.file_name for image in dataset.images] == [f"{split}/a.jpg"]
         assert [annotation.area for annotation in dataset.annotations] == [side * side, 100]
     assert len({annotation.image_id for annotation in read("masks", tmp_path)[0].annotations}) == 2
+
+
+def two() -> np.ndarray:
+    """Values 1 and 2, of 24 and 12 pixels."""
+    values = disc(value=1)
+    values[7:9, 12:18] = 2
+    return values
+
+
+# Layout -> (file of a mask -> its values, the images, the objects as (class, pixels)).
+LAYOUTS: dict[str, tuple[dict[str, np.ndarray], tuple[str, ...], list[tuple[str, int]]]] = {
+    "Penn-Fudan": (
+        {"PedMasks/a_mask.png": two(), "PedMasks/b_mask.png": disc(value=1)},
+        ("PNGImages/a.png", "PNGImages/b.png"),
+        [("object", 24), ("object", 12), ("object", 24)],
+    ),
+    "images and labels": ({"labels/a.png": two()}, ("images/a.jpg",), [("object", 24), ("object", 12)]),
+    "images and annotations": ({"annotations/a.png": two()}, ("img/a.jpg",), [("object", 24), ("object", 12)]),
+    "annotations of splits": (
+        {"annotations/training/a.png": two(), "annotations/validation/b.png": disc(value=1)},
+        ("images/training/a.jpg", "images/validation/b.jpg"),
+        [("object", 24), ("object", 12), ("object", 24)],
+    ),
+    "train and train_masks": ({"train_masks/a_mask.gif": disc()}, ("train/a.jpg",), [("object", 24)]),
+    "a folder an image": (
+        {"a/mask_0.png": disc(), "a/mask_1.png": two(), "b/mask_0.png": disc()},
+        ("a/a.jpg", "b/photo.jpg"),
+        [("object", 24), ("object", 36), ("object", 24)],
+    ),
+    "a folder beside each image": (
+        {"a/0.png": disc(), "b/cat/0.png": disc()},
+        ("a.jpg", "b.jpg"),
+        [("object", 24), ("cat", 24)],
+    ),
+    "a mask beside each image": (
+        {"a_mask.png": disc(), "b-mask.png": disc()},
+        ("a.jpg", "b.jpg"),
+        [("object", 24)] * 2,
+    ),
+    "splits of masks beside images": (
+        {"train/a_mask.png": disc(), "valid/a_mask.png": disc()},
+        ("train/a.jpg", "valid/a.jpg"),
+        [("object", 24)] * 2,
+    ),
+    "folders of classes": (
+        {"masks/cat/a.png": two(), "masks/dog/a.png": disc(), "masks/dog/b.png": disc()},
+        ("images/a.jpg", "images/b.jpg"),
+        [("cat", 24), ("cat", 12), ("dog", 24), ("dog", 24)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "images", "expected"), LAYOUTS.values(), ids=LAYOUTS)
+def test_layouts(tmp_path: Path, files: Any, images: Any, expected: Any) -> None:
+    for name, values in files.items():
+        save(tmp_path / name, values)
+    for name in images:
+        save(tmp_path / name, np.zeros((10, 20, 3), np.uint8))
+    assert detect_format(tmp_path)[0] == "masks"
+    dataset, receipt = read(tmp_path)
+    names = {c.id: c.name for c in dataset.categories}
+    assert [(names[a.category_id], a.area) for a in dataset.annotations] == expected
+    assert {i.path for i in dataset.images} == {tmp_path / name for name in images}
+    assert ("class-assumed" in receipt.counts) == (set(names.values()) == {"object"})
+    splits = {name.rsplit("/", 1)[0].rsplit("/", 1)[-1] for name in images}
+    assert masks.subsets(tmp_path) == (tuple(sorted(splits)) if splits & {"valid", "validation"} else ())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/_classes.csv", "Pixel Value, Class\n0, background\n1, cat\n2, dog\n"),
+        ("classes.txt", "background\ncat\ndog\n"),
+        ("labels.txt", "__ignore__\n_background_\ncat\ndog\n"),
+    ],
+)
+def test_values_with_names_are_classes_and_their_parts_objects(tmp_path: Path, names: tuple[str, str]) -> None:
+    values = two()
+    values[0, 0], values[9, 19], values[9, 0] = 1, 9, 255
+    save(tmp_path / "train" / "a_mask.png", values)
+    save(tmp_path / "train" / "a.jpg", np.zeros((10, 20, 3), np.uint8))
+    (tmp_path / names[0]).write_text(names[1])
+    dataset, receipt = read(tmp_path)
+    listed = {c.id: c.name for c in dataset.categories}
+    assert listed == {1: "cat", 2: "dog"}
+    assert [(listed[a.category_id], a.area, a.bbox_xywh) for a in dataset.annotations] == [
+        ("cat", 1, (0, 0, 1, 1)),
+        ("cat", 24, (3, 2, 6, 4)),
+        ("dog", 12, (12, 7, 6, 2)),
+    ]
+    assert drops(receipt) == [("class-unknown", "train/a_mask.png value 9")]
+    assert receipt.counts["mask-classes"] == 1
+
+
+def test_photographs_in_png_are_no_masks(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    for name in ("a.png", "b.png", "train/c.png", "images/d.png", "labels/e.png"):
+        save(tmp_path / name, noise)
+    assert masks.detect(tmp_path) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image, Rle
+from cvtune.data.convert import convert
 from cvtune.data.formats import imagefolder, tfrecord, vott
 from cvtune.data.formats.mask_images import png_of_mask
 from cvtune.data.formats.tf_example import masked_crc32c, read_examples
@@ -87,6 +89,15 @@ def test_imagefolder_objects_as_lists_or_as_list(
     assert [(c.id, c.name) for c in dataset.categories] == classes
     assert len(dataset.annotations) == boxes
     assert dataset.images[0].extra == {"note": "x"}
+
+
+def test_imagefolder_corners_are_told_from_sizes(tmp_path: Path, files: Files, read: Any) -> None:
+    objects = {"bbox": [[8, 2, 19, 9], [12, 5, 18, 10], [1, 1, 5, 5]], "label": ["c"] * 3}
+    line = json.dumps({"file_name": "a.png", "objects": objects})
+    files(tmp_path, {"metadata.jsonl": line, "a.png": (20, 10)})
+    dataset, receipt = read("imagefolder", tmp_path)
+    assert [a.bbox_xywh for a in dataset.annotations] == [(8, 2, 11, 7), (12, 5, 6, 5), (1, 1, 4, 4)]
+    assert receipt.counts["box-layout-found"] == 1
 
 
 def test_imagefolder_splits_share_names_but_not_images(tmp_path: Path, files: Files, read: Any) -> None:
@@ -203,6 +214,24 @@ def test_tfrecord_masks_and_shards(tmp_path: Path, files: Files, read: Any) -> N
     assert [a.bbox_xywh for a in train.annotations] == [(30, 10, 20, 10)] * 2
     val, _ = read("tfrecord", tmp_path, subset="val")
     assert [i.id for i in val.images] == [3]
+
+
+def test_tfrecord_of_one_name_in_folders_of_splits_and_its_images(tmp_path: Path, files: Files) -> None:
+    buffer = io.BytesIO()
+    Pillow.new("RGB", (200, 100)).save(buffer, "PNG")
+    more = {"image/encoded": [buffer.getvalue()], "image/filename": [b"x/a.png"], "image/object/class/text": [b""]}
+    for split in ("train", "valid"):
+        files(tmp_path / "set" / split, {"Cats.tfrecord": record(features(**more)) * 2})
+        files(tmp_path / "set" / split, {"Cats_label_map.pbtxt": "item { name: 'cat', id: 3 }"})
+    assert tfrecord.subsets(tmp_path / "set") == ("train", "valid")
+    receipt = convert(tmp_path / "set", tmp_path / "out", place="copy")
+    assert receipt.counts["image-extracted"] == 2
+    for split in ("train", "valid"):
+        document = json.loads((tmp_path / "out" / f"{split}.json").read_text())
+        assert [image["file_name"] for image in document["images"]] == ["x/a.png", "x/a-2.png"]
+        assert [category["name"] for category in document["categories"]] == ["cat"]
+        for name in ("a.png", "a-2.png"):
+            assert (tmp_path / "out/images" / split / "x" / name).read_bytes() == buffer.getvalue()
 
 
 @pytest.mark.parametrize(

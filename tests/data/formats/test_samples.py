@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from pyarrow import Table, parquet
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image, Rle
 from cvtune.data.formats import FORMATS, ReadSource, detect_format, load_format
@@ -339,6 +340,19 @@ def tfrecord(root: Path) -> None:
     )  # fmt: skip
     put(root / "train.record-00000-of-00001", record(content))
     put(root / "label_map.pbtxt", "item {\n id: 1\n name: 'cat'\n}\nitem {\n id: 2\n name: 'dog'\n}\n")
+
+
+@sample("huggingface")
+def huggingface(root: Path) -> None:
+    objects = {"bbox": [[6.0, 8, 12, 8], [30.0, 10, 15, 10]], "category": [0, 1], "area": [96, 150]}
+    row = {"image": {"bytes": b"", "path": "a.jpg"}, "width": 60, "height": 40, "objects": objects}
+    (root / "data").mkdir()
+    parquet.write_table(Table.from_pylist([row]), root / "data" / "train-00000-of-00001.parquet")
+    put(
+        root / "README.md",
+        "---\ndataset_info:\n  features:\n  - name: objects\n    sequence:\n    - name: category\n"
+        "      dtype:\n        class_label:\n          names:\n            '0': cat\n            '1': dog\n---\nText\n",
+    )
 
 
 def read(name: str, path: Path, **options: Any) -> tuple[Dataset, Receipt]:

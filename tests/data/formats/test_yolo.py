@@ -39,6 +39,7 @@ UTF16 = b"\xff\xfe" + f"{AB}train: images\n".encode("utf-16-le")
         ({"classes.txt": "a\r\nb\r\n", **BOTH}, ""),
         ({"labels/classes.txt": "a\nb", **BOTH}, ""),
         ({"classes.txt": "a\nb", "x.jpg": 0, "x.txt": ROW}, "classes.txt"),
+        ({"labels.txt": "a\nb", "x.jpg": 0, "x.txt": ROW}, ""),
         ({"data.yaml": UTF16, **BOTH}, ""),
         ({"data.yaml": AB + "train: images\n", "images/x.jpg": 0, "labels/x.txt": b"\xef\xbb\xbf" + ROW.encode()}, ""),
     ],
