@@ -199,14 +199,12 @@ def _slices(
     told = [SliceScores("all", resampler.images, int(objects.sum()), *_figures_of(figures), whole)]
     for name, numbers in slices.items():
         at = np.unique(np.asarray(numbers, np.int64)) - 1
-        weights = np.zeros((resampler.images, 1), np.float32)
-        weights[at] = 1
-        counted = resampler.count(weights)
-        values = {figure: float(np.nan_to_num(counted.figures[figure][0], nan=-1.0)) for figure in FIGURES}
-        spread: Interval = None
-        if samples and len(at) > 1:
-            drawn = np.zeros((resampler.images, min(samples, SLICE_SAMPLES)), np.float32)
-            drawn[at] = draw_weights(len(at), drawn.shape[1], seed)
-            spread = _interval(resampler.count(drawn).figures["AP"], values["AP"], len(at))
+        draws_of = min(samples, SLICE_SAMPLES) if len(at) > 1 else 0
+        weights = np.zeros((resampler.images, 1 + draws_of), np.float32)
+        weights[at, 0] = 1
+        weights[at, 1:] = draw_weights(len(at), draws_of, seed)
+        counted = resampler.count(weights).figures
+        values = {figure: float(np.nan_to_num(counted[figure][0], nan=-1.0)) for figure in FIGURES}
+        spread = _interval(counted["AP"][1:], values["AP"], len(at)) if draws_of else None
         told.append(SliceScores(name, len(at), int(objects[at + 1].sum()), *_figures_of(values), spread))
     return tuple(told)
