@@ -21,16 +21,16 @@ from cvtune.evaluation.analysis import (
 from cvtune.evaluation.bootstrap import FIGURES, SAMPLES, Draws, Resampler, draw_weights, interval
 from cvtune.evaluation.curves import RECALLS, Ranked, best_threshold, calibration, precision_recall, threshold_curve
 from cvtune.evaluation.detections import Detections
-from cvtune.evaluation.engines import IOU_50, IOU_75, IouType, hotcoco_runs, mean_counted, summarize
+from cvtune.evaluation.engines import IOU_50, IOU_75, EngineScores, IouType, hotcoco_runs, mean_counted, summarize
 from cvtune.evaluation.errors import IOU, confusion, tide_errors
 from cvtune.evaluation.foreign import read_foreign
 from cvtune.evaluation.ground_truth import GroundTruth
 from cvtune.evaluation.metrics import class_keys
-from cvtune.evaluation.scoring import IOU_TYPES, EngineName, Scorer
+from cvtune.evaluation.scoring import EngineName, Scorer
 from cvtune.evaluation.slices import make_slices
 from cvtune.evaluation.suspects import label_errors, worst_images
 
-__all__ = ["add_intervals", "analyse", "analyse_pair"]
+__all__ = ["add_intervals", "analyse", "analyse_pair", "runs_of"]
 
 # Curves of more classes than this would make the file larger than anyone reads.
 MOST_CURVES = 100
@@ -45,6 +45,7 @@ def analyse(
     slices: Mapping[str, Sequence[int]] | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
+    runs: Mapping[IouType, Any] | None = None,
 ) -> Analysis:
     """Analyse predictions.
 
@@ -56,8 +57,12 @@ def analyse(
         slices: name -> the images' numbers (1, 2, ...).
         samples: how many draws of the images the intervals come from; 0: no intervals.
         seed: of the draws.
+        runs: hotcoco's COCOeval of a kind, where there is one already.
     """
-    kinds = {kind: _kind(truth, found, kind, slices or {}, samples, seed) for kind in iou_types}
+    kinds = {}
+    for kind in iou_types:
+        run = (runs or {}).get(kind) or hotcoco_runs(truth)(found, kind)
+        kinds[kind] = _kind(truth, found, kind, run, slices or {}, samples, seed)
     return Analysis(
         split,
         len(truth.sizes_hw),
@@ -84,11 +89,17 @@ def analyse_pair(
     scorer = Scorer(ground_truth, engine)
     foreign = read_foreign(predictions, scorer.truth)
     found = scorer.read(foreign)
-    metrics = scorer.with_notes(scorer.score_detections(found, foreign.columns.where), foreign)
+    scores = scorer.run(found, foreign.columns.where)
+    metrics = scorer.with_notes(scorer.metrics(found, scores), foreign)
     parts = make_slices(slices, scorer.truth, ground_truth)
-    analysis = analyse(scorer.truth, found, [kind for kind in IOU_TYPES if kind in metrics], slices=parts)
+    analysis = analyse(scorer.truth, found, list(scores), slices=parts, runs=runs_of(scores))
     add_intervals(metrics, analysis)
     return metrics, analysis
+
+
+def runs_of(scores: Mapping[IouType, EngineScores]) -> dict[IouType, Any]:
+    """For `analyse`: hotcoco's COCOeval of each kind that hotcoco has scored."""
+    return {kind: own.run for kind, own in scores.items() if own.run is not None}
 
 
 def add_intervals(metrics: dict[str, Any], analysis: Analysis) -> None:
@@ -99,10 +110,15 @@ def add_intervals(metrics: dict[str, Any], analysis: Analysis) -> None:
 
 
 def _kind(
-    truth: GroundTruth, found: Detections, kind: IouType, slices: Mapping[str, Sequence[int]], samples: int, seed: int
+    truth: GroundTruth,
+    found: Detections,
+    kind: IouType,
+    run: Any,
+    slices: Mapping[str, Sequence[int]],
+    samples: int,
+    seed: int,
 ) -> KindAnalysis:
     keys = class_keys(truth)
-    run = hotcoco_runs(truth)(found, kind)
     resampler = Resampler(truth, found, kind)
     matcher, matches = resampler.matcher, resampler.matches["AP"]
     counted = ~matches.ignored[0]

@@ -99,7 +99,7 @@ class Matcher:
             d = np.repeat(np.arange(start, stop), part)
             within = np.arange(len(d)) - np.repeat(np.cumsum(part) - part, part)
             g = by_group[np.repeat(first[start:stop], part) + within]
-            iou = self._overlap(d, g) if masks is None else masks.overlap(self._kept[d], g)
+            iou = self._overlap(d, g) if masks is None else masks.overlap(self._kept[d], g, group[d])
             close = iou >= THRESHOLDS[0]
             detections.append(d[close])
             objects.append(g[close])
@@ -165,17 +165,23 @@ class _Masks:
         self.truth = to_rles(truth.masks(), [truth.sizes_hw[i - 1] for i in truth.image.tolist()])
         self.found = to_rles(found.masks, [truth.sizes_hw[i - 1] for i in found.image.tolist()])
 
-    def overlap(self, d: Ints, g: Ints) -> Floats:
-        """Pairs of rows -> IoU. Pairs of one detection stand together, and so do detections of one image and class."""
+    def overlap(self, d: Ints, g: Ints, group: Ints) -> Floats:
+        """Pairs of rows -> IoU.
+
+        Pairs of one `group`, an image and class, stand together: each of its detections, one after the other, with
+        each of its objects.
+        """
         iou = np.zeros(len(d))
         if not len(d):
             return iou
-        starts = np.flatnonzero(np.r_[True, d[1:] != d[:-1]])
+        starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
         stops = np.r_[starts[1:], len(d)]
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            objects = g[start:stop]
+            of_group = d[start:stop]
+            objects = g[start : start + int(np.searchsorted(of_group != of_group[0], True))]
+            found = [self.found[k] for k in of_group[:: len(objects)].tolist()]
             crowd = self.crowd[objects].astype(np.uint8).tolist()
-            got = mask_api.iou([self.found[d[start]]], [self.truth[k] for k in objects.tolist()], crowd)
+            got = mask_api.iou(found, [self.truth[k] for k in objects.tolist()], crowd)
             iou[start:stop] = np.asarray(got).ravel()
         return iou
 
