@@ -258,9 +258,9 @@ def evaluate(
         if analysis is None:
             metrics = evaluation.evaluate(gt, pred, engine=engine, foreign=True)
         else:
-            from cvtune.evaluation.analyse import analyse_pair
+            from cvtune.evaluation.analyse import analyse_pair, read_pair
 
-            metrics, analysed = analyse_pair(gt, pred, engine, slices)
+            metrics, analysed = analyse_pair(read_pair(gt, pred, engine), slices)
             write_json(analysis, analysed.to_json())
     else:
         directory = open_run(run)

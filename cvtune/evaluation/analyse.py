@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ from cvtune.evaluation.curves import RECALLS, Ranked, best_threshold, calibratio
 from cvtune.evaluation.detections import Detections
 from cvtune.evaluation.engines import IOU_50, IOU_75, EngineScores, IouType, hotcoco_runs, mean_counted, summarize
 from cvtune.evaluation.errors import IOU, confusion, tide_errors
-from cvtune.evaluation.foreign import read_foreign
+from cvtune.evaluation.foreign import Foreign, read_foreign
 from cvtune.evaluation.ground_truth import GroundTruth
 from cvtune.evaluation.metrics import class_keys
 from cvtune.evaluation.scoring import EngineName, Scorer
 from cvtune.evaluation.slices import make_slices
 from cvtune.evaluation.suspects import label_errors, worst_images
 
-__all__ = ["add_intervals", "analyse", "analyse_pair", "runs_of"]
+__all__ = ["Pair", "add_intervals", "analyse", "analyse_pair", "read_pair", "runs_of"]
 
 # Curves of more classes than this would make the file larger than anyone reads.
 MOST_CURVES = 100
@@ -75,23 +76,33 @@ def analyse(
     )
 
 
-def analyse_pair(
-    ground_truth: Path, predictions: Path | Any, engine: EngineName = "hotcoco", slices: Sequence[str] = ()
-) -> tuple[dict[str, Any], Analysis]:
+@dataclass(frozen=True)
+class Pair:
+    """Two files that are read: what scores against the ground truth, and the predictions."""
+
+    ground_truth: Path
+    scorer: Scorer
+    foreign: Foreign
+
+
+def read_pair(ground_truth: Path, predictions: Path | Any, engine: EngineName = "hotcoco") -> Pair:
+    """Read a COCO file and predictions (see `cvtune.evaluation.foreign`), which `engine` will score."""
+    scorer = Scorer(ground_truth, engine)
+    return Pair(ground_truth, scorer, read_foreign(predictions, scorer.truth))
+
+
+def analyse_pair(pair: Pair, slices: Sequence[str] = ()) -> tuple[dict[str, Any], Analysis]:
     """`cvtune.evaluation.evaluate` with `foreign` and intervals, and the analysis.
 
     Args:
-        ground_truth: a COCO file.
-        predictions: see `cvtune.evaluation.foreign`.
-        engine: what computes the numbers of the metrics.
+        pair: what is scored.
         slices: see `cvtune.evaluation.slices.make_slices`.
     """
-    scorer = Scorer(ground_truth, engine)
-    foreign = read_foreign(predictions, scorer.truth)
+    scorer, foreign = pair.scorer, pair.foreign
     found = scorer.read(foreign)
     scores = scorer.run(found, foreign.columns.where)
     metrics = scorer.with_notes(scorer.metrics(found, scores), foreign)
-    parts = make_slices(slices, scorer.truth, ground_truth)
+    parts = make_slices(slices, scorer.truth, pair.ground_truth)
     analysis = analyse(scorer.truth, found, list(scores), slices=parts, runs=runs_of(scores))
     add_intervals(metrics, analysis)
     return metrics, analysis

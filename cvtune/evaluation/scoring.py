@@ -97,9 +97,7 @@ class Scorer:
         """Score detections that are read already."""
         return self.metrics(found, self.run(found, where, check), check)
 
-    def run(
-        self, found: Detections, where: str = "predictions", check: bool = False
-    ) -> dict[IouType, EngineScores]:
+    def run(self, found: Detections, where: str = "predictions", check: bool = False) -> dict[IouType, EngineScores]:
         """What the engine says of each kind; see `score` for the errors."""
         scores = {kind: self._run(self.engine)(found, kind) for kind in self.kinds(found, where)}
         if check and self.engine != "pycocotools":
@@ -107,9 +105,7 @@ class Scorer:
                 check_equal(own, self._run("pycocotools")(found, kind), kind)
         return scores
 
-    def metrics(
-        self, found: Detections, scores: Mapping[IouType, EngineScores], check: bool = False
-    ) -> dict[str, Any]:
+    def metrics(self, found: Detections, scores: Mapping[IouType, EngineScores], check: bool = False) -> dict[str, Any]:
         """What `score` returns, of what `run` returned."""
         scored: dict[str, Any] = {kind: iou_metrics(own, self.truth, found) for kind, own in scores.items()}
         checked = check and self.engine != "pycocotools"

@@ -13,7 +13,7 @@ import pytest
 
 from cvtune.errors import DataError, SpecError
 from cvtune.evaluation import evaluate
-from cvtune.evaluation.analyse import analyse, analyse_pair
+from cvtune.evaluation.analyse import analyse, analyse_pair, read_pair
 from cvtune.evaluation.analysis import Analysis, KindAnalysis
 from cvtune.evaluation.curves import Ranked, best_threshold, calibration, precision_recall, threshold_curve
 from cvtune.evaluation.detections import read_detections
@@ -280,7 +280,7 @@ def test_slices_are_scored_like_files_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "hard.txt").write_text("20\n4.jpg\nday/7.jpg\n")
     (tmp_path / "parts.json").write_text(json.dumps({"first": [10, 20, 30]}))
     asked = ["folder", "camera", str(tmp_path / "hard.txt"), str(tmp_path / "parts.json"), "objects", "shape", "size"]
-    _, analysis = analyse_pair(tmp_path / "gt.json", results, slices=asked)
+    _, analysis = analyse_pair(read_pair(tmp_path / "gt.json", results), asked)
     assert analysis.bbox is not None
     slices = {entry.slice_name: entry for entry in analysis.bbox.slices}
     assert list(slices)[:6] == ["all", "folder: day", "folder: night", "camera: 1", "camera: 0", "hard"]
