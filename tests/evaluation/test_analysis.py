@@ -181,6 +181,25 @@ def test_tide_is_what_its_definition_says(seed: int) -> None:
         assert costs[kind] >= slow.ap(kind) - slow.ap() - 1e-6, kind
 
 
+def test_a_class_without_predictions_stays_in_tides_mean() -> None:
+    """tidecv drops such a class once its missed objects are mended, and so tells their cost half an AP higher."""
+    box = [10.0, 10.0, 40.0, 40.0]
+    places = [(1, 1), (2, 1), (3, 1), (1, 2)]  # image, class
+    truth = {
+        "images": [{"id": i, "width": 200, "height": 200} for i in (1, 2, 3)],
+        "categories": [{"id": 1, "name": "found"}, {"id": 2, "name": "never predicted"}],
+        "annotations": [
+            {"id": k, "image_id": i, "category_id": c, "bbox": box, "area": 1600, "iscrowd": 0}
+            for k, (i, c) in enumerate(places, 1)
+        ],
+    }
+    truth["annotations"][3]["bbox"] = [100.0, 100.0, 40.0, 40.0]
+    results = [{"image_id": i, "category_id": 1, "bbox": box, "score": 0.9 - 0.1 * i} for i in (1, 2)]
+    errors = boxes_of(truth, results, samples=0).errors
+    assert errors.ap50 == pytest.approx(67 / 101 / 2, abs=1e-9)  # of the first class 2 of 3 are found: recalls 0 to 0.66
+    assert errors.missed == pytest.approx(1 / 2 - errors.ap50, abs=1e-9)  # the first class is perfect then
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_classes_curves_and_calibration(seed: int) -> None:
     truth, results = scene(seed)
