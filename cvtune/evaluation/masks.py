@@ -134,16 +134,16 @@ def box_polygon(box_xywh: NDArray[np.float64]) -> Mask:
     return [[x, y, x, y + h, x + w, y + h, x + w, y]]
 
 
-def to_rles(masks: Sequence[Mask], sizes_hw: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+def to_rles(masks: Sequence[Mask], sizes_hw: Sequence[tuple[int, int]]) -> list[Mapping[str, Any]]:
     """Compressed RLE of every mask, rasterised by pycocotools; the parts of a polygon list are united."""
-    rles = []
+    rles: list[Mapping[str, Any]] = []
     for mask, (height, width) in zip(masks, sizes_hw, strict=True):
         if type(mask) is not dict and not isinstance(mask, Mapping):
             rles.append(mask_api.merge(mask_api.frPyObjects([list(map(float, part)) for part in mask], height, width)))
         elif isinstance(mask["counts"], list | tuple):
             rles.append(mask_api.frPyObjects(dict(mask), height, width))
         else:
-            rles.append(dict(mask))
+            rles.append(mask)
     return rles
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import hotcoco
 import numpy as np
-import pycocotools.mask as mask_api
 from numpy.typing import NDArray
 
 from cvtune.evaluation.detections import Detections
@@ -106,9 +106,10 @@ class Matcher:
             overlaps.append(iou[close])
             start = stop
         empty = np.zeros(0, np.int64)
-        self._pair_d = np.concatenate([empty, *detections])
-        self._pair_g = np.concatenate([empty, *objects])
-        self._pair_iou = np.concatenate([np.zeros(0), *overlaps])
+        d, g = np.concatenate([empty, *detections]), np.concatenate([empty, *objects])
+        iou = np.concatenate([np.zeros(0), *overlaps])
+        order = np.lexsort((-g, -iou, d, self._rank[d]))
+        self._pair_d, self._pair_g, self._pair_iou = d[order], g[order], iou[order]
 
     def _overlap(self, d: Ints, g: Ints) -> Floats:
         """pycocotools' IoU of boxes; with a crowd the share of the detection that lies in it."""
@@ -129,9 +130,9 @@ class Matcher:
         ignore = self.truth.crowd | outside
         # The first free one of a detection's objects in this order is the one it takes.
         d, g, iou = self._pair_d, self._pair_g, self._pair_iou
+        order = np.argsort(2 * np.cumsum(np.diff(d, prepend=-1) != 0) + ignore[g], kind="stable")
+        d, g, iou = d[order], g[order], iou[order]
         rank = self._rank[d]
-        order = np.lexsort((-g, -iou, ignore[g], d, rank))
-        d, g, iou, rank = d[order], g[order], iou[order], rank[order]
         bounds = np.searchsorted(rank, np.arange(int(rank[-1]) + 2)) if len(rank) else np.zeros(1, np.int64)
         truth: NDArray[np.int32] = np.full((len(thresholds), len(self._kept)), -1, np.int32)
         crowd = self.truth.crowd
@@ -181,7 +182,7 @@ class _Masks:
             objects = g[start : start + int(np.searchsorted(of_group != of_group[0], True))]
             found = [self.found[k] for k in of_group[:: len(objects)].tolist()]
             crowd = self.crowd[objects].astype(np.uint8).tolist()
-            got = mask_api.iou(found, [self.truth[k] for k in objects.tolist()], crowd)
+            got = hotcoco.mask.iou(found, [self.truth[k] for k in objects.tolist()], crowd)
             iou[start:stop] = np.asarray(got).ravel()
         return iou
 

@@ -17,6 +17,7 @@ import cvtune
 from cvtune.data.image_files import image_folders
 from cvtune.errors import DataError, SpecError
 from cvtune.evaluation.analyse import Pair, analyse_pair, read_pair
+from cvtune.evaluation.records import no_collection
 from cvtune.report.analysis import analysis_view, best_threshold
 from cvtune.report.compare import Comparison, make_comparison
 from cvtune.report.curves import comparison_curves, run_curves
@@ -99,12 +100,13 @@ def write_file_report(files: Files, out: Path | None = None) -> Written:
         DataError: a file is wrong, in one line that says where.
     """
     image_folders(files.truth, files.images)  # refuses a folder that is none
-    pair = read_pair(files.truth, files.predictions)
-    metrics, analysis = analyse_pair(pair)
-    command = ["cvtune", "report", "--gt", str(files.truth), "--pred", str(files.predictions)]
-    command += ["--images", str(files.images)] if files.images else []
-    facts = facts_of_files(files, metrics, shlex.join(command), analysis.to_json())
-    return _write_one(facts, _page(out, files.predictions.parent), pair)
+    with no_collection():
+        pair = read_pair(files.truth, files.predictions)
+        metrics, analysis = analyse_pair(pair)
+        command = ["cvtune", "report", "--gt", str(files.truth), "--pred", str(files.predictions)]
+        command += ["--images", str(files.images)] if files.images else []
+        facts = facts_of_files(files, metrics, shlex.join(command), analysis.to_json())
+        return _write_one(facts, _page(out, files.predictions.parent), pair)
 
 
 def _page(out: Path | None, default: Path) -> Path:
