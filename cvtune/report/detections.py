@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from cvtune.data.coco_structs import CocoTruth
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError
 from cvtune.evaluation.analyse import Pair
@@ -18,26 +19,6 @@ from cvtune.report.matching import Objects
 from cvtune.runs import read_json
 
 __all__ = ["PictureData", "picture_data", "read_picture_data"]
-
-
-class _Image(msgspec.Struct, gc=False):
-    id: int
-    file_name: str
-    width: int
-    height: int
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
-    iscrowd: int | bool = 0
-    segmentation: msgspec.Raw = msgspec.Raw()
-
-
-class _File(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -84,7 +65,7 @@ def read_picture_data(facts: RunFacts) -> PictureData:
         raise DataError("There is no predictions.json: the run has not predicted its images yet.")
     if not path.exists():
         raise DataError(f"There is no data/{path.name}, so there is no ground truth to draw.")
-    truth = _decode(path, _File)
+    truth = _decode(path, CocoTruth)
     position = {image.id: i for i, image in enumerate(truth.images)}
     results = _decode(facts.run.predictions, list[_Result])
     source, names = _image_names(facts, position)

@@ -196,7 +196,7 @@ def test_a_class_without_predictions_stays_in_tides_mean() -> None:
     truth["annotations"][3]["bbox"] = [100.0, 100.0, 40.0, 40.0]
     results = [{"image_id": i, "category_id": 1, "bbox": box, "score": 0.9 - 0.1 * i} for i in (1, 2)]
     errors = boxes_of(truth, results, samples=0).errors
-    assert errors.ap50 == pytest.approx(67 / 101 / 2, abs=1e-9)  # of the first class 2 of 3 are found: recalls 0 to 0.66
+    assert errors.ap50 == pytest.approx(67 / 101 / 2, abs=1e-9)  # 2 of 3 of the first class: recalls 0 to 0.66
     assert errors.missed == pytest.approx(1 / 2 - errors.ap50, abs=1e-9)  # the first class is perfect then
 
 
