@@ -258,9 +258,11 @@ def evaluate(
         if analysis is None:
             metrics = evaluation.evaluate(gt, pred, engine=engine, foreign=True)
         else:
-            from cvtune.evaluation.analyse import analyse_pair
+            from cvtune.evaluation.analyse import analyse_pair, read_pair
+            from cvtune.evaluation.records import no_collection
 
-            metrics, analysed = analyse_pair(gt, pred, engine, slices)
+            with no_collection():
+                metrics, analysed = analyse_pair(read_pair(gt, pred, engine), slices)
             write_json(analysis, analysed.to_json())
     else:
         directory = open_run(run)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from cvtune.data.coco import Rle
+from cvtune.data.coco_structs import CocoAnnotation, CocoImage, CocoTruth
 from cvtune.data.draw import Object, draw_objects
 from cvtune.data.geometry import mask_to_rle, rle_from_json, rle_to_mask, segmentation_to_rle
 from cvtune.data.images import read_rgb
@@ -29,26 +30,6 @@ COUNT = 4
 SCORE, BEST, MOST = 0.3, 10, 100
 # Small, since every evaluation leaves its own: about 50 kB a picture.
 LONGEST, SMALLEST, QUALITY = 480, 240, 80
-
-
-class _Image(msgspec.Struct, gc=False):
-    id: int
-    file_name: str
-    width: int
-    height: int
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
-    iscrowd: int | bool = 0
-    segmentation: msgspec.Raw = msgspec.Raw()
-
-
-class _File(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +92,8 @@ class SampleImages:
 
     def _choose(self) -> list[_Drawn]:
         """The images with most objects, by name where they have equally many; their names go to images.json."""
-        content = msgspec.json.decode(self.run.data("val").read_bytes(), type=_File)
-        objects: dict[int, list[_Annotation]] = {}
+        content = msgspec.json.decode(self.run.data("val").read_bytes(), type=CocoTruth)
+        objects: dict[int, list[CocoAnnotation]] = {}
         for annotation in content.annotations:
             objects.setdefault(annotation.image_id, []).append(annotation)
         count = {image.id: sum(not a.iscrowd for a in objects.get(image.id, ())) for image in content.images}
@@ -128,7 +109,7 @@ class SampleImages:
         write_json(self.run.samples / "images.json", rows)
         return drawn
 
-    def _drawn(self, image: _Image, annotations: Sequence[_Annotation]) -> _Drawn:
+    def _drawn(self, image: CocoImage, annotations: Sequence[CocoAnnotation]) -> _Drawn:
         rgb = _resized(read_rgb(Path(image.file_name)))
         size_wh = (image.width, image.height)
         truth: list[Object] = []

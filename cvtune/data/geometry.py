@@ -152,7 +152,12 @@ def rle_to_mask(rle: Rle) -> NDArray[np.bool_]:
     """Decode to bool [h, w]. The RLE must be a valid one, as those of `rle_from_json` and `mask_to_rle` are."""
     if 0 in rle.size_hw:
         return np.zeros(rle.size_hw, np.bool_)
-    return np.ascontiguousarray(mask_api.decode(_coco(rle))).astype(np.bool_)
+    runs = _runs(rle.counts)
+    inside = np.zeros(len(runs), np.bool_)
+    inside[1::2] = True
+    height, width = rle.size_hw
+    # Columns after columns.
+    return np.ascontiguousarray(np.repeat(inside, runs).reshape(width, height).T)
 
 
 def mask_to_rle(mask: NDArray[Any]) -> Rle:

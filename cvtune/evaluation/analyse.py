@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,16 @@ from cvtune.evaluation.analysis import (
 from cvtune.evaluation.bootstrap import FIGURES, SAMPLES, Draws, Resampler, draw_weights, interval
 from cvtune.evaluation.curves import RECALLS, Ranked, best_threshold, calibration, precision_recall, threshold_curve
 from cvtune.evaluation.detections import Detections
-from cvtune.evaluation.engines import IOU_50, IOU_75, IouType, hotcoco_runs, mean_counted, summarize
+from cvtune.evaluation.engines import IOU_50, IOU_75, EngineScores, IouType, hotcoco_runs, mean_counted, summarize
 from cvtune.evaluation.errors import IOU, confusion, tide_errors
-from cvtune.evaluation.foreign import read_foreign
+from cvtune.evaluation.foreign import Foreign, read_foreign
 from cvtune.evaluation.ground_truth import GroundTruth
 from cvtune.evaluation.metrics import class_keys
-from cvtune.evaluation.scoring import IOU_TYPES, EngineName, Scorer
+from cvtune.evaluation.scoring import EngineName, Scorer
 from cvtune.evaluation.slices import make_slices
 from cvtune.evaluation.suspects import label_errors, worst_images
 
-__all__ = ["add_intervals", "analyse", "analyse_pair"]
+__all__ = ["Pair", "add_intervals", "analyse", "analyse_pair", "read_pair", "runs_of"]
 
 # Curves of more classes than this would make the file larger than anyone reads.
 MOST_CURVES = 100
@@ -45,6 +46,7 @@ def analyse(
     slices: Mapping[str, Sequence[int]] | None = None,
     samples: int = SAMPLES,
     seed: int = 0,
+    runs: Mapping[IouType, Any] | None = None,
 ) -> Analysis:
     """Analyse predictions.
 
@@ -56,8 +58,12 @@ def analyse(
         slices: name -> the images' numbers (1, 2, ...).
         samples: how many draws of the images the intervals come from; 0: no intervals.
         seed: of the draws.
+        runs: hotcoco's COCOeval of a kind, where there is one already.
     """
-    kinds = {kind: _kind(truth, found, kind, slices or {}, samples, seed) for kind in iou_types}
+    kinds = {}
+    for kind in iou_types:
+        run = (runs or {}).get(kind) or hotcoco_runs(truth)(found, kind)
+        kinds[kind] = _kind(truth, found, kind, run, slices or {}, samples, seed)
     return Analysis(
         split,
         len(truth.sizes_hw),
@@ -70,25 +76,41 @@ def analyse(
     )
 
 
-def analyse_pair(
-    ground_truth: Path, predictions: Path | Any, engine: EngineName = "hotcoco", slices: Sequence[str] = ()
-) -> tuple[dict[str, Any], Analysis]:
+@dataclass(frozen=True)
+class Pair:
+    """Two files that are read: what scores against the ground truth, and the predictions."""
+
+    ground_truth: Path
+    scorer: Scorer
+    foreign: Foreign
+
+
+def read_pair(ground_truth: Path, predictions: Path | Any, engine: EngineName = "hotcoco") -> Pair:
+    """Read a COCO file and predictions (see `cvtune.evaluation.foreign`), which `engine` will score."""
+    scorer = Scorer(ground_truth, engine)
+    return Pair(ground_truth, scorer, read_foreign(predictions, scorer.truth))
+
+
+def analyse_pair(pair: Pair, slices: Sequence[str] = ()) -> tuple[dict[str, Any], Analysis]:
     """`cvtune.evaluation.evaluate` with `foreign` and intervals, and the analysis.
 
     Args:
-        ground_truth: a COCO file.
-        predictions: see `cvtune.evaluation.foreign`.
-        engine: what computes the numbers of the metrics.
+        pair: what is scored.
         slices: see `cvtune.evaluation.slices.make_slices`.
     """
-    scorer = Scorer(ground_truth, engine)
-    foreign = read_foreign(predictions, scorer.truth)
+    scorer, foreign = pair.scorer, pair.foreign
     found = scorer.read(foreign)
-    metrics = scorer.with_notes(scorer.score_detections(found, foreign.columns.where), foreign)
-    parts = make_slices(slices, scorer.truth, ground_truth)
-    analysis = analyse(scorer.truth, found, [kind for kind in IOU_TYPES if kind in metrics], slices=parts)
+    scores = scorer.run(found, foreign.columns.where)
+    metrics = scorer.with_notes(scorer.metrics(found, scores), foreign)
+    parts = make_slices(slices, scorer.truth, pair.ground_truth)
+    analysis = analyse(scorer.truth, found, list(scores), slices=parts, runs=runs_of(scores))
     add_intervals(metrics, analysis)
     return metrics, analysis
+
+
+def runs_of(scores: Mapping[IouType, EngineScores]) -> dict[IouType, Any]:
+    """For `analyse`: hotcoco's COCOeval of each kind that hotcoco has scored."""
+    return {kind: own.run for kind, own in scores.items() if own.run is not None}
 
 
 def add_intervals(metrics: dict[str, Any], analysis: Analysis) -> None:
@@ -99,10 +121,15 @@ def add_intervals(metrics: dict[str, Any], analysis: Analysis) -> None:
 
 
 def _kind(
-    truth: GroundTruth, found: Detections, kind: IouType, slices: Mapping[str, Sequence[int]], samples: int, seed: int
+    truth: GroundTruth,
+    found: Detections,
+    kind: IouType,
+    run: Any,
+    slices: Mapping[str, Sequence[int]],
+    samples: int,
+    seed: int,
 ) -> KindAnalysis:
     keys = class_keys(truth)
-    run = hotcoco_runs(truth)(found, kind)
     resampler = Resampler(truth, found, kind)
     matcher, matches = resampler.matcher, resampler.matches["AP"]
     counted = ~matches.ignored[0]
@@ -199,14 +226,12 @@ def _slices(
     told = [SliceScores("all", resampler.images, int(objects.sum()), *_figures_of(figures), whole)]
     for name, numbers in slices.items():
         at = np.unique(np.asarray(numbers, np.int64)) - 1
-        weights = np.zeros((resampler.images, 1), np.float32)
-        weights[at] = 1
-        counted = resampler.count(weights)
-        values = {figure: float(np.nan_to_num(counted.figures[figure][0], nan=-1.0)) for figure in FIGURES}
-        spread: Interval = None
-        if samples and len(at) > 1:
-            drawn = np.zeros((resampler.images, min(samples, SLICE_SAMPLES)), np.float32)
-            drawn[at] = draw_weights(len(at), drawn.shape[1], seed)
-            spread = _interval(resampler.count(drawn).figures["AP"], values["AP"], len(at))
+        draws_of = min(samples, SLICE_SAMPLES) if len(at) > 1 else 0
+        weights = np.zeros((resampler.images, 1 + draws_of), np.float32)
+        weights[at, 0] = 1
+        weights[at, 1:] = draw_weights(len(at), draws_of, seed)
+        counted = resampler.count(weights).figures
+        values = {figure: float(np.nan_to_num(counted[figure][0], nan=-1.0)) for figure in FIGURES}
+        spread = _interval(counted["AP"][1:], values["AP"], len(at)) if draws_of else None
         told.append(SliceScores(name, len(at), int(objects[at + 1].sum()), *_figures_of(values), spread))
     return tuple(told)

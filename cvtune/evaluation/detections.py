@@ -130,11 +130,15 @@ def read_detections(
     return Detections(image, category, scores, boxes, area, None if masks is None else tuple(masks), boxes_given)
 
 
-def read_columns(source: Path | str | Sequence[Mapping[str, Any]]) -> Columns:
-    """Read a COCO results file or its list; DataError where it is no list of objects with the keys that are needed."""
+def read_columns(source: Path | str | Sequence[Mapping[str, Any]], content: bytes | None = None) -> Columns:
+    """Read a COCO results file, whose `content` may be read already, or its list.
+
+    Raises:
+        DataError: it is no list of objects with the keys that are needed.
+    """
     where = "predictions" if not isinstance(source, str | Path) else str(source)
     if isinstance(source, str | Path):
-        content = read_bytes(Path(source))
+        content = read_bytes(Path(source)) if content is None else content
         results = decode_fast(content, list[_Result])
         if results is not None:
             return Columns(

@@ -44,11 +44,13 @@ class EngineScores:
         stats: the twelve numbers, 0..1, or -1 where there is no ground truth.
         precision: float64 [10 IoU thresholds, 101 recalls, classes], all sizes, at most 100 detections; -1 as above.
         recall: float64 [10 IoU thresholds, classes], the same.
+        run: hotcoco's COCOeval, from which more can be asked; None of pycocotools.
     """
 
     stats: tuple[float, ...]
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
+    run: Any = None
 
 
 Engine = Callable[[Detections, IouType], EngineScores]
@@ -97,9 +99,10 @@ def hotcoco_engine(truth: GroundTruth) -> Engine:
     run_of = hotcoco_runs(truth)
 
     def score(found: Detections, iou_type: IouType) -> EngineScores:
-        tables = run_of(found, iou_type).eval
+        run = run_of(found, iou_type)
+        tables = run.eval
         assert tables is not None
-        return _scores(summarize(tables["precision"], tables["recall"]), tables)
+        return _scores(summarize(tables["precision"], tables["recall"]), tables, run)
 
     return score
 
@@ -214,10 +217,11 @@ def _results(found: Detections, iou_type: IouType) -> list[dict[str, Any]]:
     return rows
 
 
-def _scores(stats: Any, tables: Mapping[str, Any]) -> EngineScores:
+def _scores(stats: Any, tables: Mapping[str, Any], run: Any = None) -> EngineScores:
     # [..., 0, 2]: all sizes, at most 100 detections
     return EngineScores(
         tuple(float(value) for value in stats),
         np.asarray(tables["precision"])[:, :, :, 0, 2],
         np.asarray(tables["recall"])[:, :, 0, 2],
+        run,
     )

@@ -73,7 +73,7 @@ def unwrap(source: Path | Any, truth: GroundTruth) -> tuple[Columns, tuple[str, 
     where = str(source)
     head = content[:200].lstrip()
     if head.startswith(b"[") and b'"boxes"' not in head and b'"bboxes"' not in head:
-        return read_columns(Path(source)), ()
+        return read_columns(where, content), ()
     parsed = decode_fast(content, dict[str, Any]) or parse_json(content, where)
     return _from_content(parsed, truth, where)
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import hotcoco
 import numpy as np
-import pycocotools.mask as mask_api
 from numpy.typing import NDArray
 
 from cvtune.evaluation.detections import Detections
@@ -99,16 +99,17 @@ class Matcher:
             d = np.repeat(np.arange(start, stop), part)
             within = np.arange(len(d)) - np.repeat(np.cumsum(part) - part, part)
             g = by_group[np.repeat(first[start:stop], part) + within]
-            iou = self._overlap(d, g) if masks is None else masks.overlap(self._kept[d], g)
+            iou = self._overlap(d, g) if masks is None else masks.overlap(self._kept[d], g, group[d])
             close = iou >= THRESHOLDS[0]
             detections.append(d[close])
             objects.append(g[close])
             overlaps.append(iou[close])
             start = stop
         empty = np.zeros(0, np.int64)
-        self._pair_d = np.concatenate([empty, *detections])
-        self._pair_g = np.concatenate([empty, *objects])
-        self._pair_iou = np.concatenate([np.zeros(0), *overlaps])
+        d, g = np.concatenate([empty, *detections]), np.concatenate([empty, *objects])
+        iou = np.concatenate([np.zeros(0), *overlaps])
+        order = np.lexsort((-g, -iou, d, self._rank[d]))
+        self._pair_d, self._pair_g, self._pair_iou = d[order], g[order], iou[order]
 
     def _overlap(self, d: Ints, g: Ints) -> Floats:
         """pycocotools' IoU of boxes; with a crowd the share of the detection that lies in it."""
@@ -129,9 +130,9 @@ class Matcher:
         ignore = self.truth.crowd | outside
         # The first free one of a detection's objects in this order is the one it takes.
         d, g, iou = self._pair_d, self._pair_g, self._pair_iou
+        order = np.argsort(2 * np.cumsum(np.diff(d, prepend=-1) != 0) + ignore[g], kind="stable")
+        d, g, iou = d[order], g[order], iou[order]
         rank = self._rank[d]
-        order = np.lexsort((-g, -iou, ignore[g], d, rank))
-        d, g, iou, rank = d[order], g[order], iou[order], rank[order]
         bounds = np.searchsorted(rank, np.arange(int(rank[-1]) + 2)) if len(rank) else np.zeros(1, np.int64)
         truth: NDArray[np.int32] = np.full((len(thresholds), len(self._kept)), -1, np.int32)
         crowd = self.truth.crowd
@@ -165,17 +166,23 @@ class _Masks:
         self.truth = to_rles(truth.masks(), [truth.sizes_hw[i - 1] for i in truth.image.tolist()])
         self.found = to_rles(found.masks, [truth.sizes_hw[i - 1] for i in found.image.tolist()])
 
-    def overlap(self, d: Ints, g: Ints) -> Floats:
-        """Pairs of rows -> IoU. Pairs of one detection stand together, and so do detections of one image and class."""
+    def overlap(self, d: Ints, g: Ints, group: Ints) -> Floats:
+        """Pairs of rows -> IoU.
+
+        Pairs of one `group`, an image and class, stand together: each of its detections, one after the other, with
+        each of its objects.
+        """
         iou = np.zeros(len(d))
         if not len(d):
             return iou
-        starts = np.flatnonzero(np.r_[True, d[1:] != d[:-1]])
+        starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
         stops = np.r_[starts[1:], len(d)]
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-            objects = g[start:stop]
+            of_group = d[start:stop]
+            objects = g[start : start + int(np.searchsorted(of_group != of_group[0], True))]
+            found = [self.found[k] for k in of_group[:: len(objects)].tolist()]
             crowd = self.crowd[objects].astype(np.uint8).tolist()
-            got = mask_api.iou([self.found[d[start]]], [self.truth[k] for k in objects.tolist()], crowd)
+            got = hotcoco.mask.iou(found, [self.truth[k] for k in objects.tolist()], crowd)
             iou[start:stop] = np.asarray(got).ravel()
         return iou
 

@@ -87,7 +87,7 @@ def notes(truth: GroundTruth, found: Detections, results: Mapping[str, Mapping[s
         first = next(iter(results.values()))
         sizes = [size for size, name in (("small", "APs"), ("medium", "APm"), ("large", "APl")) if first[name] == -1]
         if sizes:
-            said.append(f"The ground truth has no {' or '.join(sizes)} objects: those numbers are -1.")
+            said.append(f"The ground truth has no {' or '.join(sizes)} objects, so they have no scores.")
     return said
 
 

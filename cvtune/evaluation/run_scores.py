@@ -46,7 +46,7 @@ def evaluate_run(
         RunError: the engines differ, or metrics.json cannot be written.
     """
     # Not for those who score two files, which should be quick.
-    from cvtune.evaluation.analyse import add_intervals, analyse
+    from cvtune.evaluation.analyse import add_intervals, analyse, runs_of
     from cvtune.evaluation.slices import make_slices
 
     split = split or run.scored_split
@@ -66,10 +66,12 @@ def evaluate_run(
     category_index = {source_id: i for i, source_id in enumerate(class_map.source_ids, 1)}
     hint = _split_hint(listed, split)
     found = read_detections(path, scorer.truth, scorer.want_masks, image_index, category_index, hint)
-    metrics = scorer.score_detections(found, str(path), check)
+    scores = scorer.run(found, str(path), check)
+    metrics = scorer.metrics(found, scores, check)
     _keep_task(metrics, run)
     parts = make_slices(slices, scorer.truth, run.data(split), image_index)
-    analysis = analyse(scorer.truth, found, [kind for kind in IOU_TYPES if kind in metrics], split, parts)
+    kinds = [kind for kind in IOU_TYPES if kind in metrics]
+    analysis = analyse(scorer.truth, found, kinds, split, parts, runs=runs_of(scores))
     add_intervals(metrics, analysis)
     write_json(run.analysis_of(split), analysis.to_json())
     metrics["split"] = split

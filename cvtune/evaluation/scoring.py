@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cvtune.errors import DataError, SpecError, nearest
 from cvtune.evaluation.detections import Columns, Detections, Hint, read_detections
-from cvtune.evaluation.engines import ENGINES, Engine, IouType
+from cvtune.evaluation.engines import ENGINES, Engine, EngineScores, IouType
 from cvtune.evaluation.foreign import Foreign, read_foreign
 from cvtune.evaluation.ground_truth import read_ground_truth
 from cvtune.evaluation.metrics import check_equal, iou_metrics, notes
@@ -95,14 +95,20 @@ class Scorer:
 
     def score_detections(self, found: Detections, where: str = "predictions", check: bool = False) -> dict[str, Any]:
         """Score detections that are read already."""
-        kinds = self.kinds(found, where)
-        scored: dict[str, Any] = {}
+        return self.metrics(found, self.run(found, where, check), check)
+
+    def run(self, found: Detections, where: str = "predictions", check: bool = False) -> dict[IouType, EngineScores]:
+        """What the engine says of each kind; see `score` for the errors."""
+        scores = {kind: self._run(self.engine)(found, kind) for kind in self.kinds(found, where)}
+        if check and self.engine != "pycocotools":
+            for kind, own in scores.items():
+                check_equal(own, self._run("pycocotools")(found, kind), kind)
+        return scores
+
+    def metrics(self, found: Detections, scores: Mapping[IouType, EngineScores], check: bool = False) -> dict[str, Any]:
+        """What `score` returns, of what `run` returned."""
+        scored: dict[str, Any] = {kind: iou_metrics(own, self.truth, found) for kind, own in scores.items()}
         checked = check and self.engine != "pycocotools"
-        for kind in kinds:
-            scores = self._run(self.engine)(found, kind)
-            if checked:
-                check_equal(scores, self._run("pycocotools")(found, kind), kind)
-            scored[kind] = iou_metrics(scores, self.truth, found)
         return {
             **scored,
             "engine": self.engine,

@@ -12,6 +12,7 @@ from cvtune.evaluation.detections import Detections
 from cvtune.evaluation.ground_truth import GroundTruth
 from cvtune.evaluation.matching import Matcher, Matches
 from cvtune.evaluation.overlap import box_iou, by_image
+from cvtune.evaluation.records import Id
 
 __all__ = ["label_errors", "worst_images"]
 
@@ -70,11 +71,12 @@ def label_errors(
     taken[matches.truth[0][confident]] = True
     listed: list[tuple[float, LabelError]] = []
     annotations = np.arange(len(truth.image))
+    ids = list(truth.image_index)
     for _, (s, t) in by_image(matcher.image[suspects], truth.image):
         rows = suspects[np.sort(s)]
         boxes = found.boxes_xywh[matcher.rows[rows]]
         overlaps = box_iou(boxes, truth.boxes_xywh[annotations[t]])
-        listed += _of_image(truth, matcher, rows, boxes, annotations[t], overlaps, taken, keys)
+        listed += _of_image(truth, matcher, rows, boxes, annotations[t], overlaps, taken, keys, ids)
     listed.sort(key=lambda pair: -pair[0])
     return tuple(error for _, error in listed[:MOST])
 
@@ -88,9 +90,9 @@ def _of_image(
     overlaps: NDArray[np.float64],
     taken: NDArray[np.bool_],
     keys: Sequence[str],
+    ids: Sequence[Id],
 ) -> Iterator[tuple[float, LabelError]]:
     """The errors of one image; what overlaps a better detection that was told already is left out."""
-    ids = list(truth.image_index) if len(rows) else []
     told: list[int] = []
     for i, row in enumerate(rows.tolist()):
         if told and box_iou(boxes[i : i + 1], boxes[told]).max() > SAME_PLACE:

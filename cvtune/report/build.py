@@ -16,11 +16,12 @@ from markupsafe import Markup
 import cvtune
 from cvtune.data.image_files import image_folders
 from cvtune.errors import DataError, SpecError
-from cvtune.evaluation.analyse import analyse_pair
+from cvtune.evaluation.analyse import Pair, analyse_pair, read_pair
+from cvtune.evaluation.records import no_collection
 from cvtune.report.analysis import analysis_view, best_threshold
 from cvtune.report.compare import Comparison, make_comparison
 from cvtune.report.curves import comparison_curves, run_curves
-from cvtune.report.detections import PictureData, read_picture_data
+from cvtune.report.detections import PictureData, picture_data, read_picture_data
 from cvtune.report.facts import KINDS, Files, RunFacts, facts_of_files, read_facts
 from cvtune.report.gallery import Gallery, make_gallery
 from cvtune.report.headline import make_headline
@@ -99,11 +100,13 @@ def write_file_report(files: Files, out: Path | None = None) -> Written:
         DataError: a file is wrong, in one line that says where.
     """
     image_folders(files.truth, files.images)  # refuses a folder that is none
-    metrics, analysis = analyse_pair(files.truth, files.predictions)
-    command = ["cvtune", "report", "--gt", str(files.truth), "--pred", str(files.predictions)]
-    command += ["--images", str(files.images)] if files.images else []
-    facts = facts_of_files(files, metrics, shlex.join(command), analysis.to_json())
-    return _write_one(facts, _page(out, files.predictions.parent))
+    with no_collection():
+        pair = read_pair(files.truth, files.predictions)
+        metrics, analysis = analyse_pair(pair)
+        command = ["cvtune", "report", "--gt", str(files.truth), "--pred", str(files.predictions)]
+        command += ["--images", str(files.images)] if files.images else []
+        facts = facts_of_files(files, metrics, shlex.join(command), analysis.to_json())
+        return _write_one(facts, _page(out, files.predictions.parent), pair)
 
 
 def _page(out: Path | None, default: Path) -> Path:
@@ -111,8 +114,8 @@ def _page(out: Path | None, default: Path) -> Path:
     return page if page.suffix.lower() in {".html", ".htm"} else page / "report.html"
 
 
-def _write_one(facts: RunFacts, page: Path) -> Written:
-    gallery = make_gallery(_pictures(facts), best_threshold(facts))
+def _write_one(facts: RunFacts, page: Path, pair: Pair | None = None) -> Written:
+    gallery = make_gallery(_pictures(facts, pair), best_threshold(facts))
     return _write(page, _run_html(facts, gallery), run_markdown(facts, gallery), run_record(facts, gallery))
 
 
@@ -214,9 +217,9 @@ def script_json(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _pictures(facts: RunFacts) -> PictureData | DataError:
+def _pictures(facts: RunFacts, pair: Pair | None) -> PictureData | DataError:
     try:
-        return read_picture_data(facts)
+        return picture_data(pair, facts.files) if pair and facts.files else read_picture_data(facts)
     except DataError as error:
         return error
 

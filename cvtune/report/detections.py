@@ -10,32 +10,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from cvtune.data.coco_structs import CocoTruth
+from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError
+from cvtune.evaluation.analyse import Pair
 from cvtune.report.facts import Files, RunFacts
 from cvtune.report.matching import Objects
 from cvtune.runs import read_json
 
-__all__ = ["PictureData", "read_picture_data"]
-
-
-class _Image(msgspec.Struct, gc=False):
-    id: int
-    file_name: str
-    width: int
-    height: int
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
-    iscrowd: int | bool = 0
-    segmentation: msgspec.Raw = msgspec.Raw()
-
-
-class _File(msgspec.Struct):
-    images: list[_Image]
-    annotations: list[_Annotation]
+__all__ = ["PictureData", "picture_data", "read_picture_data"]
 
 
 class _Result(msgspec.Struct, gc=False):
@@ -70,13 +53,11 @@ class PictureData:
 
 
 def read_picture_data(facts: RunFacts) -> PictureData:
-    """Read ground truth and predictions: a run's canonical data and predictions, or the two files that were given.
+    """Read a run's canonical data and predictions.
 
     Raises:
         DataError: a file is missing or has another form; the message is a sentence for a reader.
     """
-    if facts.files is not None:
-        return _read_files(facts.files)
     if facts.class_map is None:
         raise DataError("The classes are unknown, so predictions cannot be drawn.")
     class_map, path = facts.class_map, facts.run.data(facts.split)
@@ -84,7 +65,7 @@ def read_picture_data(facts: RunFacts) -> PictureData:
         raise DataError("There is no predictions.json: the run has not predicted its images yet.")
     if not path.exists():
         raise DataError(f"There is no data/{path.name}, so there is no ground truth to draw.")
-    truth = _decode(path, _File)
+    truth = _decode(path, CocoTruth)
     position = {image.id: i for i, image in enumerate(truth.images)}
     results = _decode(facts.run.predictions, list[_Result])
     source, names = _image_names(facts, position)
@@ -118,14 +99,9 @@ def read_picture_data(facts: RunFacts) -> PictureData:
     )
 
 
-def _read_files(files: Files) -> PictureData:
-    """Of two files, read as `cvtune eval --gt --pred` reads them: predictions of other programs too."""
-    from cvtune.data.image_files import ImageFinder, image_folders
-    from cvtune.evaluation.foreign import read_foreign
-    from cvtune.evaluation.ground_truth import read_ground_truth
-
-    truth = read_ground_truth(files.truth)
-    foreign = read_foreign(files.predictions, truth)
+def picture_data(pair: Pair, files: Files) -> PictureData:
+    """Of two files, as `cvtune eval --gt --pred` reads them: predictions of other programs too."""
+    truth, foreign = pair.scorer.truth, pair.foreign
     columns = foreign.columns
     finder = ImageFinder(image_folders(files.truth, files.images))
     names = [name or str(image_id) for name, image_id in zip(truth.file_names, truth.image_index, strict=True)]

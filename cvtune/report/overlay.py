@@ -80,11 +80,16 @@ def mask_path(raw: bytes, size_wh: tuple[int, int], view_wh: tuple[int, int]) ->
         return _path([np.asarray(part, np.float64).reshape(-1, 2) * scale for part in segmentation], view_wh)
     import cv2
 
-    mask = rle_to_mask(rle_from_json(segmentation, (size_wh[1], size_wh[0]))).astype(np.uint8)
-    resized = cv2.resize(mask, view_wh, interpolation=cv2.INTER_NEAREST)
-    outlines, _ = cv2.findContours(resized, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    mask = rle_to_mask(rle_from_json(segmentation, (size_wh[1], size_wh[0]))).view(np.uint8)
+    if size_wh != view_wh:
+        mask = np.asarray(cv2.resize(mask, view_wh, interpolation=cv2.INTER_NEAREST), np.uint8)
+    x, y, w, h = cv2.boundingRect(mask)
+    if not w:
+        return ""
+    part = mask[y : y + h, x : x + w]
+    outlines, _ = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x, y))
     parts = [cv2.approxPolyDP(outline, 1.0, True).reshape(-1, 2) for outline in outlines]
-    return _path([part.astype(np.float64) for part in parts if len(part) > 2], view_wh)
+    return _path([outline.astype(np.float64) for outline in parts if len(outline) > 2], view_wh)
 
 
 def _path(parts: Sequence[NDArray[np.float64]], view_wh: tuple[int, int]) -> str:

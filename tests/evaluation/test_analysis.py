@@ -13,7 +13,7 @@ import pytest
 
 from cvtune.errors import DataError, SpecError
 from cvtune.evaluation import evaluate
-from cvtune.evaluation.analyse import analyse, analyse_pair
+from cvtune.evaluation.analyse import analyse, analyse_pair, read_pair
 from cvtune.evaluation.analysis import Analysis, KindAnalysis
 from cvtune.evaluation.curves import Ranked, best_threshold, calibration, precision_recall, threshold_curve
 from cvtune.evaluation.detections import read_detections
@@ -181,6 +181,25 @@ def test_tide_is_what_its_definition_says(seed: int) -> None:
         assert costs[kind] >= slow.ap(kind) - slow.ap() - 1e-6, kind
 
 
+def test_a_class_without_predictions_stays_in_tides_mean() -> None:
+    """tidecv drops such a class once its missed objects are mended, and so tells their cost half an AP higher."""
+    box = [10.0, 10.0, 40.0, 40.0]
+    places = [(1, 1), (2, 1), (3, 1), (1, 2)]  # image, class
+    truth = {
+        "images": [{"id": i, "width": 200, "height": 200} for i in (1, 2, 3)],
+        "categories": [{"id": 1, "name": "found"}, {"id": 2, "name": "never predicted"}],
+        "annotations": [
+            {"id": k, "image_id": i, "category_id": c, "bbox": box, "area": 1600, "iscrowd": 0}
+            for k, (i, c) in enumerate(places, 1)
+        ],
+    }
+    truth["annotations"][3]["bbox"] = [100.0, 100.0, 40.0, 40.0]
+    results = [{"image_id": i, "category_id": 1, "bbox": box, "score": 0.9 - 0.1 * i} for i in (1, 2)]
+    errors = boxes_of(truth, results, samples=0).errors
+    assert errors.ap50 == pytest.approx(67 / 101 / 2, abs=1e-9)  # 2 of 3 of the first class: recalls 0 to 0.66
+    assert errors.missed == pytest.approx(1 / 2 - errors.ap50, abs=1e-9)  # the first class is perfect then
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_classes_curves_and_calibration(seed: int) -> None:
     truth, results = scene(seed)
@@ -280,7 +299,7 @@ def test_slices_are_scored_like_files_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "hard.txt").write_text("20\n4.jpg\nday/7.jpg\n")
     (tmp_path / "parts.json").write_text(json.dumps({"first": [10, 20, 30]}))
     asked = ["folder", "camera", str(tmp_path / "hard.txt"), str(tmp_path / "parts.json"), "objects", "shape", "size"]
-    _, analysis = analyse_pair(tmp_path / "gt.json", results, slices=asked)
+    _, analysis = analyse_pair(read_pair(tmp_path / "gt.json", results), asked)
     assert analysis.bbox is not None
     slices = {entry.slice_name: entry for entry in analysis.bbox.slices}
     assert list(slices)[:6] == ["all", "folder: day", "folder: night", "camera: 1", "camera: 0", "hard"]

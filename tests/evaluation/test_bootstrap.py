@@ -94,3 +94,15 @@ def test_more_images_narrow_the_interval() -> None:
 def test_too_few_draws_are_no_interval() -> None:
     assert interval(np.full(100, np.nan), 0.5, 9) is None
     assert interval(np.full(100, 0.5), 0.5, 9) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("images", [3, 60])
+def test_draws_are_counted_alike_however_many_go_together(images: int) -> None:
+    """Few draws are added up by NumPy, many row by row; many detections of few images, image by image."""
+    resampler = Resampler(*simulate(np.random.default_rng(3), images))
+    weights = draw_weights(images, 96)
+    together = resampler.count(weights)
+    apart = [resampler.count(weights[:, i : i + 12]) for i in range(0, 96, 12)]
+    for name, values in together.figures.items():
+        np.testing.assert_array_equal(values, np.concatenate([part.figures[name] for part in apart]))
+    np.testing.assert_array_equal(together.per_class, np.concatenate([part.per_class for part in apart], axis=1))

@@ -105,7 +105,7 @@ def make_run(tmp_path: Path) -> MakeRun:
                 "images": images,
                 "annotations": len(annotations),
                 "detections": len(results),
-                "notes": ["The ground truth has no small objects: those numbers are -1."],
+                "notes": ["The ground truth has no small objects, so they have no scores."],
             },
         )
         _write_plan(run, names, epochs, lr, images)

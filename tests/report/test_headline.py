@@ -20,7 +20,7 @@ def headline(run: RunDir) -> Headline:
 def test_a_finished_run(make_run: Any) -> None:
     said = headline(make_run())
     assert said.main == "Box AP 49.8 (AP50 79.8) on 6 validation images; best epoch 3 of 4."
-    assert said.notes == (OPTIMISTIC, "The ground truth has no small objects: those numbers are -1.")
+    assert said.notes == (OPTIMISTIC, "The ground truth has no small objects, so they have no scores.")
     assert said.facts == (
         "torchvision faster_rcnn resnet50_fpn",
         "from coco weights",
