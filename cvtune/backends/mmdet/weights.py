@@ -61,9 +61,9 @@ def match_by_order(own: Tensors, other: Tensors) -> dict[str, str] | None:
 def _reset_offsets(model: nn.Module) -> None:
     """Let deformable convolutions start as plain ones (Dai et al. 2017): MMDetection's Kaiming initialization of a
     backbone reaches the convolutions inside of MMCV's DeformConv2dPack that make the offsets."""
-    for module in model.modules():
-        if hasattr(module, "conv_offset") and hasattr(module, "init_offset"):
-            module.init_offset()
+    made: list[Any] = [module for module in model.modules() if hasattr(module, "init_offset")]
+    for module in made:
+        module.init_offset()
 
 
 def _load_backbone(model: nn.Module, tensors: Tensors, source: str) -> LoadReport:
