@@ -101,7 +101,7 @@ class ModelSpec(_Model):
     backbone: Text | None = None
     zoo: Text | None = None
     weights: Annotated[str, AfterValidator(_check_weights), Allowed(WEIGHTS)] = "coco"
-    frozen_stages: Annotated[int, Field(ge=0, le=4)] | Auto | None = Field(
+    frozen_stages: Annotated[int, Field(ge=0)] | Auto | None = Field(
         "auto", description="freeze the stem and this many stages; 0: the stem alone; null: nothing"
     )
     norm: Literal["official", "frozen", "batch", "sync"] = "official"

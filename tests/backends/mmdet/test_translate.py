@@ -173,6 +173,13 @@ def test_stages_of_backbones_that_count_their_layers(
     assert read(translate(plan), tmp_path)["model"]["backbone"]["frozen_stages"] == native
 
 
+@pytest.mark.parametrize("backbone", ["resnet50_fpn", "mobilenet_v2_fpn"])
+def test_too_many_frozen_stages(backbone: str, plan_for: MakePlan) -> None:
+    spec = {"model__backbone": backbone, "model__frozen_stages": 5, "data__batch_size": 2}
+    with pytest.raises(SpecError, match=r"model\.frozen_stages: got 5; allowed: 0 \(the stem\) to 4"):
+        translate(plan_for(model__family="faster_rcnn", **spec))
+
+
 def test_files_are_read_from_the_disk_whatever_storage_the_official_config_asks(
     plan_for: MakePlan, tmp_path: Path
 ) -> None:
