@@ -317,8 +317,11 @@ class _Planner:
             "train.schedule.warmup_iterations",
             int(official.get("train.schedule.warmup_iterations", 0)),
         )
-        if schedule.warmup_iterations != "auto":
-            self._set(key, schedule.warmup_iterations, "spec")
+        asked = schedule.warmup_iterations
+        if asked != "auto" and not is_pending(total) and asked >= total:
+            self._set(key, total - 1, f"the spec's {asked} would outlast the {total} steps")
+        elif asked != "auto":
+            self._set(key, asked, "spec")
         elif is_pending(total):
             self._set(key, pending("the official warm-up, at most a tenth of the run"), "waits for the length")
         else:

@@ -13,6 +13,7 @@ import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 CHUNK = 1 << 20
 SECONDS = 60  # without a byte
@@ -89,16 +90,24 @@ def unpack(archive: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+            for member in tar:
+                if member.isfile() and (content := tar.extractfile(member)):
+                    _write(content, member.name, archive, folder)
         return
     with zipfile.ZipFile(archive) as zipped:
         for entry in zipped.infolist():
-            target = (folder / entry.filename).resolve()
-            if not target.is_relative_to(folder.resolve()):
-                raise SystemExit(
-                    f"error: {archive}: {entry.filename!r} would lie outside of {folder}; nothing more done"
-                )
-            zipped.extract(entry, folder)
+            if not entry.is_dir():
+                with zipped.open(entry) as content:
+                    _write(content, entry.filename, archive, folder)
+
+
+def _write(content: IO[bytes], name: str, archive: Path, folder: Path) -> None:
+    target = (folder / name).resolve()
+    if not target.is_relative_to(folder.resolve()):
+        raise SystemExit(f"error: {archive}: {name!r} would lie outside of {folder}; nothing more done")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target, "wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def arguments(text: str) -> Path:

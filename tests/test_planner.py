@@ -87,6 +87,12 @@ def test_adamw_scales_by_the_square_root() -> None:
     assert plan["train.optimizer.momentum"] is None
 
 
+def test_a_warm_up_does_not_outlast_the_run() -> None:
+    plan = plan_of(train={"iterations": 16, "schedule": {"warmup_iterations": 50}})
+    assert plan["train.schedule.warmup_iterations"] == 15
+    assert plan.reasons["train.schedule.warmup_iterations"] == "the spec's 50 would outlast the 16 steps"
+
+
 def test_milestones_and_warmup_follow_the_length() -> None:
     plan = plan_of(images=100, data={"batch_size": 10}, train={"epochs": 13})
     assert plan["train.iterations"] == 130
