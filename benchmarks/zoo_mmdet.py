@@ -129,6 +129,7 @@ def _attempt(name: str, folder: Path) -> dict[str, Any]:
         weights = folder / "official.pth"
         model = build_model(_without_downloads(other))
         model.init_weights()
+        load_weights(model, {"kind": "none"})
         torch.save({"state_dict": model.state_dict()}, weights)
         record = {"kind": "path", "value": str(weights), "sha256": None, "scope": "detector"}
     step, batches, model = trial._trial(run, heaviest=True)

@@ -11,6 +11,7 @@ from cvtune.backends.edits import Edits
 from cvtune.backends.layouts import peek_scope
 from cvtune.backends.mmdet.image_size import official_size
 from cvtune.backends.mmdet.models import LAYER_COUNTS, Model, model_of, task_of
+from cvtune.backends.mmdet.signatures import keeps_statistics
 from cvtune.backends.mmdet.translate_data import leaf_of
 from cvtune.backends.mmdet.translate_model import threshold_places
 from cvtune.backends.mmdet.zoo import official_batch, read_official
@@ -157,7 +158,7 @@ def _backbone(config: Config, weights: str) -> dict[str, Any]:
     count = LAYER_COUNTS.get(str(backbone.get("type")))
     if count and stages is not None:
         stages = max(0, sum(end <= stages for end in count.ends) - 1) if stages > count.nothing else None
-    frozen = bool(backbone.get("norm_eval"))
+    frozen = keeps_statistics(backbone)
     norm = "frozen" if frozen else "official"
     if weights == "none" and frozen:
         norm = "batch"  # statistics that nobody has learnt are not to be kept

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from cvtune.backends.mmdet.zoo import package_root
 
-__all__ = ["accepts", "arguments"]
+__all__ = ["accepts", "arguments", "default_of", "keeps_statistics"]
 
 
 def accepts(kind: str | None, name: str) -> bool:
@@ -33,6 +35,35 @@ def arguments(kind: str) -> frozenset[str] | None:
             if name != kind:
                 names |= arguments(name) or frozenset()
     return frozenset(names)
+
+
+@lru_cache(maxsize=256)
+def default_of(kind: str, name: str) -> Any:
+    """The default of an argument of a class, or of the base that it passes it on to; None where it is no constant."""
+    node = _definition(kind.split(".")[-1])
+    init = (
+        next((i for i in node.body if isinstance(i, ast.FunctionDef) and i.name == "__init__"), None) if node else None
+    )
+    if init is not None:
+        given = [*init.args.posonlyargs, *init.args.args][-len(init.args.defaults) or None :]
+        pairs = [
+            *zip(given, init.args.defaults, strict=False),
+            *zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True),
+        ]
+        for argument, value in pairs:
+            if argument.arg == name:
+                return value.value if isinstance(value, ast.Constant) else None
+    for base in node.bases if node and (init is None or init.args.kwarg is not None) else []:
+        found = default_of(base.id, name) if isinstance(base, ast.Name) and base.id != kind else None
+        if found is not None:
+            return found
+    return None
+
+
+def keeps_statistics(backbone: Mapping[str, Any]) -> bool:
+    """Whether a backbone's norm layers keep their statistics in training: as its config says, or else its class."""
+    value = backbone.get("norm_eval")
+    return bool(default_of(str(backbone.get("type")), "norm_eval") if value is None else value)
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from cvtune.backends.edits import Edits, Path
 from cvtune.backends.mmdet.models import LAYER_COUNTS, Model
-from cvtune.backends.mmdet.signatures import accepts
+from cvtune.backends.mmdet.signatures import accepts, keeps_statistics
 from cvtune.backends.mmdet.zoo import walk
 from cvtune.errors import SpecError, UnsupportedError
 from cvtune.plan import Plan
@@ -133,7 +133,7 @@ def _frozen(backbone: Any, stages: int | None) -> int:
 
 def _norm(edits: Edits, plan: Plan) -> None:
     norm = plan["model.norm"]
-    official = "frozen" if edits.get(("model", "backbone", "norm_eval")) else "official"
+    official = "frozen" if keeps_statistics(edits.get(("model", "backbone")) or {}) else "official"
     one_process = int(plan["run.devices"]) * int(plan["run.nodes"]) == 1
     asked_for = plan.reasons["model.norm"] == "spec"
     # Officially frozen are the statistics alone; who asks for frozen layers means scales and shifts as well.
@@ -146,7 +146,7 @@ def _norm(edits: Edits, plan: Plan) -> None:
                 edits.set((*backbone, "norm_cfg", "requires_grad"), False, asked)
         else:
             for path, node in list(walk(edits.get(("model",)), ("model",))):  # a neck may have a backbone of its own
-                if node.get("norm_eval"):
+                if node.get("norm_eval") or (path == backbone and keeps_statistics(node)):
                     edits.set((*path, "norm_eval"), False, asked)
                     if edits.get((*path, "norm_cfg", "requires_grad")) is False:
                         edits.set((*path, "norm_cfg", "requires_grad"), True, asked)

@@ -173,6 +173,23 @@ def test_stages_of_backbones_that_count_their_layers(
     assert read(translate(plan), tmp_path)["model"]["backbone"]["frozen_stages"] == native
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["hrnet/faster-rcnn_hrnetv2p-w18-1x_coco", "yolo/yolov3_d53_8xb8-320-273e_coco"],
+)
+def test_random_weights_learn_their_statistics_where_the_class_alone_would_keep_them(
+    name: str, plan_for: MakePlan, tmp_path: Path
+) -> None:
+    assert "norm_eval" not in read_official(name).content["model"]["backbone"]
+    spec: dict[str, Any] = {"model__zoo": name, "data__batch_size": 2}
+    if "yolo" in name:
+        spec["data__image_size"] = {"square": 320, "fit": "pad"}
+    config = read(translate(plan_for(model__weights="none", **spec)), tmp_path)
+    assert config["model"]["backbone"]["norm_eval"] is False
+    native = translate(plan_for(model__weights="x.pth", **spec))
+    assert "model.backbone.norm_eval" not in keys(native)
+
+
 @pytest.mark.parametrize("backbone", ["resnet50_fpn", "mobilenet_v2_fpn"])
 def test_too_many_frozen_stages(backbone: str, plan_for: MakePlan) -> None:
     spec = {"model__backbone": backbone, "model__frozen_stages": 5, "data__batch_size": 2}
