@@ -7,16 +7,20 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cvtune.classes import ClassMap
 from cvtune.errors import DataError, RunError
 from cvtune.staging import staging_of
 
 __all__ = ["RunDir", "append_jsonl", "read_json", "read_jsonl", "write_bytes", "write_json", "write_text"]
+
+LOCK_PATIENCE = 5.0
+"""Seconds to wait for a run directory: a killed run on a busy machine takes a moment to be gone."""
 
 
 @dataclass(frozen=True)
@@ -177,27 +181,36 @@ class RunDir:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[int]:
-        """Hold the run directory; a second holder gets a RunError.
+        """Hold the run directory; a second holder gets a RunError after LOCK_PATIENCE seconds.
 
         Yields the lock's file descriptor: a worker that inherits it keeps the lock after its parent is gone, and a
         killed holder leaves no lock behind (flock).
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / ".lock", "a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.seek(0)
-                holder = lock.read().strip() or "unknown"
-                raise RunError(
-                    f"{self.path}: this run directory is in use by process {holder}; "
-                    "wait for it, or choose another name"
-                ) from None
+            deadline = time.monotonic() + LOCK_PATIENCE
+            while not _takes_lock(lock):
+                if time.monotonic() > deadline:
+                    lock.seek(0)
+                    holder = lock.read().strip() or "unknown"
+                    raise RunError(
+                        f"{self.path}: this run directory is in use by process {holder}; "
+                        "wait for it, or choose another name"
+                    )
+                time.sleep(0.1)
             lock.seek(0)
             lock.truncate()
             lock.write(str(os.getpid()))
             lock.flush()
             yield lock.fileno()
+
+
+def _takes_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:

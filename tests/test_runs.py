@@ -60,7 +60,10 @@ def test_a_log_whose_last_line_was_cut_short_is_still_read(tmp_path: Path) -> No
     assert read_jsonl(tmp_path / "missing.jsonl") == []
 
 
-def test_a_run_directory_is_held_by_one_process_and_freed_by_a_kill(tmp_path: Path) -> None:
+def test_a_run_directory_is_held_by_one_process_and_freed_by_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvtune.runs.LOCK_PATIENCE", 0.2)
     run = RunDir(tmp_path / "run")
     code = f"""
 import time
@@ -75,10 +78,11 @@ with RunDir(Path({str(run.path)!r})).locked():
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(RunError, match=f"in use by process {holder.pid}"), run.locked():
         pass
+    monkeypatch.setattr("cvtune.runs.LOCK_PATIENCE", 10.0)
     holder.kill()
-    holder.wait()
-    with run.locked():
+    with run.locked():  # without waiting for the killed process
         pass
+    holder.wait()
 
 
 def test_run_json_is_merged(tmp_path: Path) -> None:
