@@ -56,7 +56,7 @@ def main() -> None:
             f"segmentation on images, translated for {len(CLASSES)} classes at {SIZE} px, two training steps on two "
             f"images (one without objects), prediction; with at most {PROPOSED} regions proposed and {SAMPLED} sampled "
             "an image, on a CPU, with stand-ins for MMCV's compiled operators. "
-            f"Tried so far: {len(results)} of {len(names)}, at least one of each kind of model.",
+            f"Tried: {len(results)} of {len(names)}.",
             results,
             excluded,
             ("parameters", "dropped"),
