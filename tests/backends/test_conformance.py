@@ -81,7 +81,7 @@ CASES = [
         {
             "model": {"family": "rtmdet", "backbone": "tiny", "weights": "none"},
             "train__optimizer": {"name": "adamw", "lr": 0.002},
-            "train__iterations": 150,
+            "train__iterations": 500,
             "data__image_size": {"square": 96},
         },
         slow=True,
