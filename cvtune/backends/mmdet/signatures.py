@@ -25,7 +25,7 @@ def arguments(kind: str) -> frozenset[str] | None:
     node = _definition(kind.split(".")[-1])
     if node is None:
         return None
-    init = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+    init = _init_of(node)
     names: set[str] = set()
     if init is not None:
         names |= {argument.arg for argument in (*init.args.args, *init.args.kwonlyargs)} - {"self"}
@@ -41,23 +41,20 @@ def arguments(kind: str) -> frozenset[str] | None:
 def default_of(kind: str, name: str) -> Any:
     """The default of an argument of a class, or of the base that it passes it on to; None where it is no constant."""
     node = _definition(kind.split(".")[-1])
-    init = (
-        next((i for i in node.body if isinstance(i, ast.FunctionDef) and i.name == "__init__"), None) if node else None
-    )
+    if node is None:
+        return None
+    init = _init_of(node)
     if init is not None:
-        given = [*init.args.posonlyargs, *init.args.args][-len(init.args.defaults) or None :]
-        pairs = [
-            *zip(given, init.args.defaults, strict=False),
-            *zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True),
-        ]
-        for argument, value in pairs:
-            if argument.arg == name:
-                return value.value if isinstance(value, ast.Constant) else None
-    for base in node.bases if node and (init is None or init.args.kwarg is not None) else []:
-        found = default_of(base.id, name) if isinstance(base, ast.Name) and base.id != kind else None
-        if found is not None:
-            return found
-    return None
+        by_place = [one.arg for one in (*init.args.posonlyargs, *init.args.args)]
+        by_name = [one.arg for one in init.args.kwonlyargs]
+        defaults = dict(zip(reversed(by_place), reversed(init.args.defaults), strict=False))
+        if name in by_place or name in by_name:
+            value = {**defaults, **dict(zip(by_name, init.args.kw_defaults, strict=True))}.get(name)
+            return value.value if isinstance(value, ast.Constant) else None
+        if init.args.kwarg is None:
+            return None
+    found = (default_of(base.id, name) for base in node.bases if isinstance(base, ast.Name) and base.id != kind)
+    return next((value for value in found if value is not None), None)
 
 
 def keeps_statistics(backbone: Mapping[str, Any]) -> bool:
@@ -76,6 +73,10 @@ def _sources() -> tuple[str, ...]:
             if not {"configs", ".mim", "tests"} & set(path.relative_to(package).parts):
                 texts.append(path.read_text(encoding="utf-8", errors="replace"))
     return tuple(texts)
+
+
+def _init_of(node: ast.ClassDef) -> ast.FunctionDef | None:
+    return next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
 
 
 def _definition(kind: str) -> ast.ClassDef | None:

@@ -10,14 +10,14 @@ from cvtune.backends.edits import Edits, Path
 from cvtune.backends.mmdet.models import LAYER_COUNTS, Model
 from cvtune.backends.mmdet.signatures import accepts, keeps_statistics
 from cvtune.backends.mmdet.zoo import walk
-from cvtune.errors import SpecError, UnsupportedError
+from cvtune.backends.stages import check_frozen_stages
+from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
 __all__ = ["official_classes", "pretrained_places", "translate_model"]
 
 # Heads whose classes are not the data's: region proposals have one, a branch for the background has its own.
 _OTHER_HEADS = ("rpn_head", "semantic_head", "mask_iou_rpn")
-MOST_STAGES = 4  # strides 4, 8, 16, 32
 _BN = ("BN", "SyncBN", "MMSyncBN", "BN2d")
 
 
@@ -126,8 +126,7 @@ def _frozen(backbone: Any, stages: int | None) -> int:
     count = LAYER_COUNTS.get(str(backbone))
     if stages is None:
         return count.nothing if count else -1
-    if stages > MOST_STAGES:
-        raise SpecError(f"model.frozen_stages: got {stages}; allowed: 0 (the stem) to {MOST_STAGES}, or null for none")
+    check_frozen_stages(stages)
     return count.ends[stages] if count else stages
 
 

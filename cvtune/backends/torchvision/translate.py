@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from cvtune.backends.base import NativeConfig, Override
+from cvtune.backends.stages import check_frozen_stages
 from cvtune.backends.torchvision.backbones import BACKBONES
 from cvtune.backends.torchvision.fields import FIELDS
 from cvtune.backends.torchvision.models import (
@@ -21,7 +22,7 @@ from cvtune.backends.torchvision.models import (
 )
 from cvtune.backends.torchvision.native import merge_native
 from cvtune.backends.torchvision.recipes import weights_scope
-from cvtune.errors import SpecError, UnsupportedError
+from cvtune.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from cvtune.plan import Plan
@@ -34,7 +35,6 @@ _HEADER = "# Training config of cvtune's torchvision backend: `cvtune train` bui
 _TWO_STAGE = {"faster_rcnn", "mask_rcnn"}
 _SINGLE_SIZE = {"ssd", "ssdlite"}
 _IGNORES_CROWDS = {"faster_rcnn", "mask_rcnn", "retinanet"}
-MOST_STAGES = 4
 
 
 def translate(plan: Plan) -> NativeConfig:
@@ -92,9 +92,7 @@ def _check(plan: Plan, model: Model) -> None:
                 raise _unsupported(
                     key, f"{metric} with {family}, which predicts no masks", str(metric).replace("segm", "bbox")
                 )
-    stages = get("model.frozen_stages")
-    if stages is not None and not 0 <= stages <= MOST_STAGES:
-        raise SpecError(f"model.frozen_stages: got {stages}; allowed: 0 (the stem) to {MOST_STAGES}, or null for none")
+    check_frozen_stages(get("model.frozen_stages"))
 
 
 def _unsupported(field: str, what: str, nearest: str) -> UnsupportedError:

@@ -1,0 +1,15 @@
+"""What `model.frozen_stages` counts, whatever the framework: the stem, then strides 4, 8, 16, 32."""
+
+from __future__ import annotations
+
+from cvtune.errors import SpecError
+
+__all__ = ["check_frozen_stages"]
+
+MOST_STAGES = 4
+
+
+def check_frozen_stages(stages: int | None) -> None:
+    """Raise SpecError for more stages than there are."""
+    if stages is not None and not 0 <= stages <= MOST_STAGES:
+        raise SpecError(f"model.frozen_stages: got {stages}; allowed: 0 (the stem) to {MOST_STAGES}, or null for none")
