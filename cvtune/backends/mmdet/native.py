@@ -13,6 +13,7 @@ __all__ = ["merge_native"]
 
 # Sections that another spec field decides.
 _ELSEWHERE = {"train_dataloader.dataset.ann_file": "data.train", "load_from": "model.weights"}
+_PIPELINES = ("pipeline", "switch_pipeline", "transforms")
 _NEW_SECTIONS = (
     "randomness",
     "custom_hooks",
@@ -29,7 +30,8 @@ def merge_native(
     """`config` with `native` merged into it, and (key, value before, value) of each change.
 
     A dict is merged key by key, everything else is replaced; a dict with another `type` is replaced whole. A number as
-    a key reaches an item of a list (`native.model.roi_head.bbox_head.0`).
+    a key reaches an item of a list (`native.model.roi_head.bbox_head.0`). YAML has no tuples, and transforms refuse a
+    list for a size: what was a tuple stays one, and two whole numbers in a pipeline become one.
 
     Raises:
         SpecError: no part of the config has such a key and its class takes no such argument; the nearest key is named.
@@ -47,19 +49,37 @@ def _put(parent: Any, key: Any, value: Any, path: str, changed: list[tuple[str, 
     if path in _ELSEWHERE:
         raise SpecError(f"native.{path}: the spec has a field for it; set {_ELSEWHERE[path]} instead")
     before = parent[key] if isinstance(parent, list) or key in parent else None
-    if isinstance(before, tuple):
+    if isinstance(before, tuple) and isinstance(value, Mapping):
         before = parent[key] = list(before)
     if isinstance(before, dict | list) and isinstance(value, Mapping):
         if isinstance(before, dict) and "type" in value and value["type"] != before.get("type"):
-            parent[key] = dict(value)
-            changed.append((path, before, dict(value)))
+            parent[key] = _native_value(value, path)
+            changed.append((path, before, parent[key]))
             return
         for name, item in value.items():
             _put(before, _checked(before, name, path), item, f"{path}.{name}", changed)
         return
-    if before != value:
-        parent[key] = copy.deepcopy(value)
-        changed.append((path, before, value))
+    new = _native_value(value, path)
+    if isinstance(before, tuple) and isinstance(new, list):
+        new = tuple(new)
+    if before != new:
+        parent[key] = new
+        changed.append((path, before, new))
+
+
+def _native_value(value: Any, path: str) -> Any:
+    """A copy of `value` with what a transform takes as a tuple."""
+    return _with_tuples(value, any(part in _PIPELINES for part in path.split(".")))
+
+
+def _with_tuples(node: Any, in_pipeline: bool) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _with_tuples(value, in_pipeline or key in _PIPELINES) for key, value in node.items()}
+    if isinstance(node, list):
+        if in_pipeline and len(node) == 2 and all(type(item) is int for item in node):
+            return tuple(node)
+        return [_with_tuples(item, in_pipeline) for item in node]
+    return copy.deepcopy(node)
 
 
 def _checked(node: Any, name: Any, path: str) -> Any:

@@ -332,6 +332,29 @@ def test_iterations_that_are_no_whole_epochs_need_a_loop_by_iteration(plan_for: 
         translate(plan_for(model__family="yolox", data__batch_size=10, train__iterations=30))
 
 
+def test_sizes_in_a_native_pipeline_are_tuples_as_transforms_want_them(plan_for: MakePlan, tmp_path: Path) -> None:
+    steps = [
+        {"type": "LoadImageFromFile"},
+        {"type": "Resize", "scale": [96, 64], "keep_ratio": True},
+        {"type": "RandomChoice", "transforms": [[{"type": "RandomCrop", "crop_size": [64, 64]}]]},
+        {"type": "RandomFlip", "prob": [0.25, 0.25], "direction": ["horizontal", "vertical"]},
+    ]
+    native = {
+        "train_dataloader": {"dataset": {"pipeline": steps}},
+        "custom_hooks": [{"type": "PipelineSwitchHook", "switch_epoch": 1, "switch_pipeline": steps}],
+        "model": {"neck": {"in_channels": [96, 192]}},
+    }
+    config = read(translate(plan_for(model__family="rtmdet", model__backbone="tiny", data__batch_size=4, native=native)), tmp_path)
+    for pipeline in (config["train_dataloader"]["dataset"]["pipeline"], config["custom_hooks"][0]["switch_pipeline"]):
+        assert pipeline[1]["scale"] == (96, 64)
+        assert pipeline[2]["transforms"][0][0]["crop_size"] == (64, 64)
+        assert pipeline[3]["prob"] == [0.25, 0.25]
+    assert config["model"]["neck"]["in_channels"] == [96, 192]
+    mosaic = {"train_dataloader": {"dataset": {"pipeline": {"2": {"img_scale": [320, 320]}}}}}
+    config = read(translate(plan_for(model__family="rtmdet", model__backbone="tiny", data__batch_size=4, native=mosaic)), tmp_path)
+    assert config["train_dataloader"]["dataset"]["pipeline"][2]["img_scale"] == (320, 320)
+
+
 def test_every_logger_is_a_visualization_backend_of_the_native_file(plan_for: MakePlan) -> None:
     native = translate(
         plan_for(model__family="faster_rcnn", data__batch_size=2, train__loggers=["tensorboard", "mlflow", "wandb"])
