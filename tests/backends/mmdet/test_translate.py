@@ -344,14 +344,15 @@ def test_sizes_in_a_native_pipeline_are_tuples_as_transforms_want_them(plan_for:
         "custom_hooks": [{"type": "PipelineSwitchHook", "switch_epoch": 1, "switch_pipeline": steps}],
         "model": {"neck": {"in_channels": [96, 192]}},
     }
-    config = read(translate(plan_for(model__family="rtmdet", model__backbone="tiny", data__batch_size=4, native=native)), tmp_path)
+    tiny = {"model__family": "rtmdet", "model__backbone": "tiny", "data__batch_size": 4}
+    config = read(translate(plan_for(**tiny, native=native)), tmp_path)
     for pipeline in (config["train_dataloader"]["dataset"]["pipeline"], config["custom_hooks"][0]["switch_pipeline"]):
         assert pipeline[1]["scale"] == (96, 64)
         assert pipeline[2]["transforms"][0][0]["crop_size"] == (64, 64)
         assert pipeline[3]["prob"] == [0.25, 0.25]
     assert config["model"]["neck"]["in_channels"] == [96, 192]
     mosaic = {"train_dataloader": {"dataset": {"pipeline": {"2": {"img_scale": [320, 320]}}}}}
-    config = read(translate(plan_for(model__family="rtmdet", model__backbone="tiny", data__batch_size=4, native=mosaic)), tmp_path)
+    config = read(translate(plan_for(**tiny, native=mosaic)), tmp_path)
     assert config["train_dataloader"]["dataset"]["pipeline"][2]["img_scale"] == (320, 320)
 
 
