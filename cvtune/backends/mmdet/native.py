@@ -13,7 +13,7 @@ __all__ = ["merge_native"]
 
 # Sections that another spec field decides.
 _ELSEWHERE = {"train_dataloader.dataset.ann_file": "data.train", "load_from": "model.weights"}
-_PIPELINES = ("pipeline", "switch_pipeline", "transforms")
+_PIPELINES = frozenset({"pipeline", "switch_pipeline", "transforms"})
 _NEW_SECTIONS = (
     "randomness",
     "custom_hooks",
@@ -31,7 +31,7 @@ def merge_native(
 
     A dict is merged key by key, everything else is replaced; a dict with another `type` is replaced whole. A number as
     a key reaches an item of a list (`native.model.roi_head.bbox_head.0`). YAML has no tuples, and transforms refuse a
-    list for a size: what was a tuple stays one, and two whole numbers in a pipeline become one.
+    list for a size: a list in a tuple's place becomes one, and so do two whole numbers in a pipeline.
 
     Raises:
         SpecError: no part of the config has such a key and its class takes no such argument; the nearest key is named.
@@ -51,15 +51,11 @@ def _put(parent: Any, key: Any, value: Any, path: str, changed: list[tuple[str, 
     before = parent[key] if isinstance(parent, list) or key in parent else None
     if isinstance(before, tuple) and isinstance(value, Mapping):
         before = parent[key] = list(before)
-    if isinstance(before, dict | list) and isinstance(value, Mapping):
-        if isinstance(before, dict) and "type" in value and value["type"] != before.get("type"):
-            parent[key] = _native_value(value, path)
-            changed.append((path, before, parent[key]))
-            return
+    if isinstance(before, dict | list) and isinstance(value, Mapping) and not _other_type(before, value):
         for name, item in value.items():
             _put(before, _checked(before, name, path), item, f"{path}.{name}", changed)
         return
-    new = _native_value(value, path)
+    new = _with_tuples(value, not _PIPELINES.isdisjoint(path.split(".")))
     if isinstance(before, tuple) and isinstance(new, list):
         new = tuple(new)
     if before != new:
@@ -67,12 +63,12 @@ def _put(parent: Any, key: Any, value: Any, path: str, changed: list[tuple[str, 
         changed.append((path, before, new))
 
 
-def _native_value(value: Any, path: str) -> Any:
-    """A copy of `value` with what a transform takes as a tuple."""
-    return _with_tuples(value, any(part in _PIPELINES for part in path.split(".")))
+def _other_type(before: dict[str, Any] | list[Any], value: Mapping[str, Any]) -> bool:
+    return isinstance(before, dict) and "type" in value and value["type"] != before.get("type")
 
 
 def _with_tuples(node: Any, in_pipeline: bool) -> Any:
+    """A copy of what the spec says, with tuples where a transform takes them."""
     if isinstance(node, Mapping):
         return {key: _with_tuples(value, in_pipeline or key in _PIPELINES) for key, value in node.items()}
     if isinstance(node, list):
