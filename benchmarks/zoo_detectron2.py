@@ -25,7 +25,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
-from zoo_sweep import arguments, sweep, write_table
+from zoo_sweep import arguments, find_named, sweep, tell_left_out, write_table
 
 from cvtune.backends.detectron2.zoo import config_path, find_config, is_lazy, left_out, zoo_names
 
@@ -37,7 +37,8 @@ BRANCH_SCALE = 0.1
 
 def main() -> None:
     options = arguments(__doc__, "runs/zoo_detectron2.jsonl", "docs/zoo_detectron2.md")
-    names, excluded = configs([find_config(name) for name in options.names])
+    names, excluded = configs(find_named(options, find_config))
+    tell_left_out(options, excluded)
     from cvtune.backends.detectron2.probe import install_kernels
 
     install_kernels()

@@ -5,8 +5,9 @@ python benchmarks/zoo_mmdet.py [CONFIG ...]
 For each config for detection or instance segmentation on images: translate a spec with three classes; build the model;
 load a state dict of the official shapes (80 classes, or the config's own number) at random, which proves that the heads
 are dropped and the rest loads; take two training steps on two small images, one of them without objects; predict. The
-loss must be finite and weights of the head must move. Results go to docs/zoo_mmdet.jsonl, where a sweep that was ended
-goes on, and as a table to docs/zoo_mmdet.md; the last line reads "works N of M".
+loss must be finite and weights of the head must move. Results go to runs/zoo_mmdet.jsonl, where a sweep that was ended
+goes on, and as a table to docs/zoo_mmdet.md; configs that are named are tried anew, whatever is known of them. The last
+line reads "works N of M".
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
-from zoo_sweep import arguments, sweep, write_table
+from zoo_sweep import arguments, find_named, sweep, tell_left_out, write_table
 
 from cvtune.backends.mmdet.translate_model import official_classes
 from cvtune.backends.mmdet.zoo import find_config, left_out, read_official, zoo_names
@@ -35,8 +36,9 @@ SAMPLED, PROPOSED = 64, 200  # regions an image
 
 
 def main() -> None:
-    options = arguments(__doc__, "docs/zoo_mmdet.jsonl", "docs/zoo_mmdet.md")
-    names, excluded = configs([find_config(name) for name in options.names])
+    options = arguments(__doc__, "runs/zoo_mmdet.jsonl", "docs/zoo_mmdet.md")
+    names, excluded = configs(find_named(options, find_config))
+    tell_left_out(options, excluded)
     from cvtune.kernels.finder import install
 
     install()

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 import time
 import traceback
 from collections import Counter
@@ -20,12 +21,14 @@ from typing import Any
 
 import psutil
 
+from cvtune.errors import CvtuneError
+
 Try = Callable[[str], dict[str, Any]]
 
 
 def arguments(description: str, results: str, table: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("names", nargs="*", help="configs to sweep; none: all")
+    parser.add_argument("names", nargs="*", help="configs to sweep, whether or not they have a result; none: all")
     parser.add_argument("--results", type=Path, default=Path(results), help="JSON lines; a sweep goes on from it")
     parser.add_argument("--table", type=Path, default=Path(table), help="the Markdown table; - for none")
     parser.add_argument("--memory-gb", type=float, default=16.0, help="limit of one config's process")
@@ -36,15 +39,24 @@ def arguments(description: str, results: str, table: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def find_named(options: argparse.Namespace, find: Callable[[str], str]) -> list[str]:
+    """The official configs that the command line names; ends with one line where there is no such config."""
+    try:
+        return [find(name) for name in options.names]
+    except CvtuneError as error:
+        sys.exit(f"error: {error}")
+
+
 def sweep(options: argparse.Namespace, names: Sequence[str], attempt: Try) -> list[dict[str, Any]]:
-    """Try each config that has no result yet; returns the results of all `names` in their order."""
+    """Try the configs that were named, or all without a result yet; returns the results of `names` in their order."""
     options.results.parent.mkdir(parents=True, exist_ok=True)
     known = _read(options.results)
     if options.table_only:
         return [known[name] for name in names if name in known]
     for number, name in enumerate(names, start=1):
         before = known.get(name)
-        if before and not options.again and not (options.failed and before["outcome"] != "works"):
+        anew = options.names or options.again or (options.failed and before and before["outcome"] != "works")
+        if before and not anew:
             continue
         result = {"config": name, **_in_child(name, attempt, options)}
         known[name] = result
@@ -52,6 +64,12 @@ def sweep(options: argparse.Namespace, names: Sequence[str], attempt: Try) -> li
             file.write(json.dumps(result) + "\n")
         print(f"[{number}/{len(names)}] {name}: {result['outcome']} {result.get('reason', '')[:160]}", flush=True)
     return [known[name] for name in names if name in known]
+
+
+def tell_left_out(options: argparse.Namespace, left_out: Mapping[str, str]) -> None:
+    """Say which of the configs that were named are not swept, and why."""
+    for name in left_out if options.names else ():
+        print(f"{name}: left out: {left_out[name]}", flush=True)
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
