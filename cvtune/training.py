@@ -26,7 +26,7 @@ from cvtune.planner import batch_size_candidates, make_plan
 from cvtune.progress import RunProgress
 from cvtune.runs import RunDir, read_json, write_json
 from cvtune.spec import Spec
-from cvtune.spec_file import load_spec, spec_hash, spec_to_json
+from cvtune.spec_file import errors_with_lines, load_spec, spec_hash, spec_to_json
 from cvtune.worker import write_native
 
 __all__ = ["plan_run", "predict_split", "read_recipe", "run_training", "translate_plan"]
@@ -57,7 +57,7 @@ def run_training(
     if in_process(spec.backend):  # else its own interpreter looks, later
         check_loggers(spec.train.loggers)
     run = RunDir((runs / spec.name).resolve())
-    with run.locked() as lock:
+    with errors_with_lines(spec_path, overrides), run.locked() as lock:
         resumed = _open(run, spec, resume, overwrite)
         run.stop.unlink(missing_ok=True)
         if not resumed:

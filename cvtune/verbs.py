@@ -146,21 +146,21 @@ def draw(
 
 def plan(spec_path: Path, overrides: Sequence[str] = ()) -> Plan:
     """The resolved plan, without a run directory; machine-dependent values are pending unless a probe is cached."""
-    from cvtune.spec_file import load_spec
+    from cvtune.spec_file import errors_with_lines, load_spec
     from cvtune.training import plan_run
 
     spec = load_spec(spec_path, overrides)
-    with tempfile.TemporaryDirectory(prefix="cvtune-plan-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cvtune-plan-") as folder, errors_with_lines(spec_path, overrides):
         return plan_run(spec, RunDir(Path(folder)))
 
 
 def translate(spec_path: Path, overrides: Sequence[str] = ()) -> NativeConfig:
     """The native config of a spec, with the list of what differs from the official one."""
-    from cvtune.spec_file import load_spec, spec_to_json
+    from cvtune.spec_file import errors_with_lines, load_spec, spec_to_json
     from cvtune.training import plan_run, translate_plan
 
     spec = load_spec(spec_path, overrides)
-    with tempfile.TemporaryDirectory(prefix="cvtune-translate-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cvtune-translate-") as folder, errors_with_lines(spec_path, overrides):
         run = RunDir(Path(folder))
         write_json(run.spec, spec_to_json(spec))
         return translate_plan(spec, run, plan_run(spec, run, complete=True))
