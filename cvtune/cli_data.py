@@ -32,17 +32,22 @@ Subset = Annotated[str | None, typer.Option(metavar="NAME", help="A named part, 
 PixelOrigin = Annotated[Origin, typer.Option(help="Where pixel coordinates start.")]
 
 
-@verb("cvtune init path/to/dataset -o spec.yaml", "cvtune init train.json --family mask_rcnn --force")
+@verb(
+    "cvtune init path/to/dataset -o spec.yaml",
+    "cvtune init train.json --images photos --backend mmdet --family rtmdet",
+)
 def init(
     dataset: Source,
     out: Annotated[Path, typer.Option("-o", "--out", help="The spec file to write.")] = Path("spec.yaml"),
     family: Annotated[str | None, typer.Option(help="The model's family; default: by whether there are masks.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    images: Images = None,
+    backend: Annotated[str, typer.Option(metavar="NAME", help="What trains.")] = "torchvision",
 ) -> None:
     """Look at a data set and write a commented spec for it."""
     from cvtune.init import write_first_spec
 
-    for line in write_first_spec(dataset, out, family, force):
+    for line in write_first_spec(dataset, out, family, force, images, backend):
         typer.echo(line)
 
 
