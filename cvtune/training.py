@@ -147,8 +147,10 @@ def predict_split(run: RunDir, spec: Spec, split: str, checkpoint: Path, output:
     ]
     request = run.path / "predict.json"
     write_json(request, {"checkpoint": str(checkpoint), "images": images, "output": str(output)})
-    run_worker(spec.backend, "predict", run, "--request", str(request), lock=lock)
-    request.unlink()
+    try:
+        run_worker(spec.backend, "predict", run, "--request", str(request), lock=lock)
+    finally:
+        request.unlink(missing_ok=True)
 
 
 def _open(run: RunDir, spec: Spec, start: Start) -> bool:
