@@ -7,6 +7,7 @@ Those whose names are also modules (plan, backends, report) are in `cvtune.verbs
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cvtune.data.convert import convert
     from cvtune.detector import Detector, Prediction, load
     from cvtune.errors import (
         CvtuneError,
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     )
     from cvtune.spec import Spec
     from cvtune.spec_file import load_spec
-    from cvtune.verbs import convert, evaluate, models, predict, train, translate
+    from cvtune.verbs import evaluate, models, predict, train, translate
 
     __version__: str
 
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "cvtune.data.convert": ("convert",),
     "cvtune.detector": ("Detector", "Prediction", "load"),
     "cvtune.errors": (
         "CvtuneError",
@@ -55,7 +57,7 @@ _HOMES = {
     ),
     "cvtune.spec": ("Spec",),
     "cvtune.spec_file": ("load_spec",),
-    "cvtune.verbs": ("convert", "evaluate", "models", "predict", "train", "translate"),
+    "cvtune.verbs": ("evaluate", "models", "predict", "train", "translate"),
 }
 
 

@@ -160,7 +160,9 @@ def train(
 
     _trust(trust_checkpoint)
     if seeds != 1:
-        out = verbs.train_seeds(spec, seeds, overrides or (), resume, overwrite, find_lr, console())
+        from cvtune.training import Start
+
+        out = verbs.train_seeds(spec, seeds, overrides or (), Start(resume, overwrite, find_lr), console())
         typer.echo(f"scores: {out}\nreport: {out.with_suffix('.html')}")
         return
     run = verbs.train(spec, overrides or (), resume, overwrite, find_lr, console())

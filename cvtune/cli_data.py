@@ -32,17 +32,22 @@ Subset = Annotated[str | None, typer.Option(metavar="NAME", help="A named part, 
 PixelOrigin = Annotated[Origin, typer.Option(help="Where pixel coordinates start.")]
 
 
-@verb("cvtune init path/to/dataset -o spec.yaml", "cvtune init train.json --family mask_rcnn --force")
+@verb(
+    "cvtune init path/to/dataset -o spec.yaml",
+    "cvtune init train.json --images photos --backend mmdet --family rtmdet",
+)
 def init(
     dataset: Source,
     out: Annotated[Path, typer.Option("-o", "--out", help="The spec file to write.")] = Path("spec.yaml"),
     family: Annotated[str | None, typer.Option(help="The model's family; default: by whether there are masks.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    images: Images = None,
+    backend: Annotated[str, typer.Option(metavar="NAME", help="What trains.")] = "torchvision",
 ) -> None:
     """Look at a data set and write a commented spec for it."""
     from cvtune.init import write_first_spec
 
-    for line in write_first_spec(dataset, out, family, force):
+    for line in write_first_spec(dataset, out, family, force, images, backend):
         typer.echo(line)
 
 
@@ -61,12 +66,12 @@ def convert(
     link: Annotated[bool, typer.Option("--link", help="Leave symbolic links to the images.")] = False,
 ) -> None:
     """Convert annotations and print the receipt: what was kept, repaired and dropped, and why."""
-    from cvtune import verbs
+    from cvtune.data.convert import convert as convert_set
 
     if copy and link:
         raise typer.BadParameter("give --copy or --link, not both")
     place: Any = "copy" if copy else "link" if link else None
-    receipt = verbs.convert(src, out, from_format, to_format, images, subset, _pixels(origin), dry_run, strict, place)
+    receipt = convert_set(src, out, from_format, to_format, images, subset, _pixels(origin), dry_run, strict, place)
     print_receipt(receipt)
 
 
@@ -84,9 +89,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Look for faults in a data set: images, boxes, masks, classes, leaks between parts; exit status 1 on errors."""
-    from cvtune import verbs
+    from cvtune.data.checks import check_dataset
 
-    report = verbs.check(dataset, from_format, images, subset, _pixels(origin), against or ())
+    report = check_dataset(dataset, from_format, images, subset, _pixels(origin), against or ())
     if as_json:
         print_json(report.to_json())
     else:
@@ -116,9 +121,11 @@ def stats(
     as_json: AsJson = False,
 ) -> None:
     """Describe a data set: classes, objects an image, sizes and shapes of boxes and images."""
-    from cvtune import verbs
+    from cvtune.data.set_stats import describe_set
+    from cvtune.verbs import plan
 
-    found = verbs.stats(dataset, from_format, images, subset, _pixels(origin), plot, spec)
+    values = None if spec is None else plan(spec).values
+    found = describe_set(dataset, from_format, images, subset, _pixels(origin), plot, values)
     if as_json:
         print_json(found.to_json())
         return
@@ -148,11 +155,10 @@ def split(
     as_json: AsJson = False,
 ) -> None:
     """Split a data set into COCO files train.json, val.json and test.json, with a receipt."""
-    from cvtune import verbs
+    from cvtune.data.split_set import parse_split, split_set
 
-    receipt, parts = verbs.split(
-        dataset, out, val, test, by, seed, stratify, from_format, images, subset, _pixels(origin)
-    )
+    how = parse_split(val, test, by, seed)
+    receipt, parts = split_set(dataset, out, how, stratify, from_format, images, subset, _pixels(origin))
     if as_json:
         print_json(parts)
         return
@@ -173,9 +179,9 @@ def merge(
     images: Images = None,
 ) -> None:
     """Join data sets of any formats into one COCO file, classes by name, with a receipt."""
-    from cvtune import verbs
+    from cvtune.data.merge_sets import merge_sets, parse_renames
 
-    print_receipt(verbs.merge(datasets, out, rename or (), images))
+    print_receipt(merge_sets(datasets, out, parse_renames(rename or ()), images))
 
 
 @verb("cvtune draw VOCdevkit/VOC2012 -o sheet.png", "cvtune draw train.json -o drawn --count 50 --images photos")
@@ -194,9 +200,9 @@ def draw(
     seed: Annotated[int, typer.Option(help="Another seed chooses other images.")] = 0,
 ) -> None:
     """Draw boxes and masks on images of a data set."""
-    from cvtune import verbs
+    from cvtune.data.draw_set import draw_set
 
-    drawn = verbs.draw(dataset, out, count, grid, from_format, images, subset, _pixels(origin), seed)
+    drawn = draw_set(dataset, out, count, grid, from_format, images, subset, _pixels(origin), seed)
     for path in drawn[:SHOWN]:
         typer.echo(f"drawn: {path}")
     if len(drawn) > SHOWN:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import sys
@@ -16,11 +15,9 @@ from cvtune.runs import RunDir, read_json, write_json
 
 __all__ = ["cached_host", "probe_host"]
 
-WATCHED = ("torch", "torchvision", "lightning", "mmcv", "onedl-mmcv", "mmdet", "onedl-mmdetection", "detectron2")
-
 
 def cached_host(backend: str) -> Host | None:
-    """The last probe of this backend, interpreter, set of package versions and visible devices, or None."""
+    """The last probe of this backend, interpreter, set of installed packages and visible devices, or None."""
     path = _cache_file(backend)
     return Host.from_json(read_json(path)) if path.exists() else None
 
@@ -43,11 +40,14 @@ def _cache_file(backend: str) -> Path:
     python = python_of(backend)
     key = [python, os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("CVTUNE_KERNELS"), sys.version]
     if in_process(backend):
-        for name in WATCHED:
-            try:
-                key.append(importlib.metadata.version(name))
-            except importlib.metadata.PackageNotFoundError:
-                key.append(None)
+        key += _installed()
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "cvtune" / f"host-{backend}-{digest}.json"
+
+
+def _installed() -> list[str]:
+    """Every installed package with its version, as its folder is called: to read all their metadata takes longer."""
+    folders = [folder for folder in sys.path if os.path.isdir(folder)]
+    names = {name for folder in folders for name in os.listdir(folder)}
+    return sorted(name for name in names if name.endswith((".dist-info", ".egg-info", ".egg-link")))

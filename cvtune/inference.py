@@ -33,10 +33,11 @@ class InputImage:
 def collect_images(arguments: Sequence[str]) -> list[InputImage]:
     """Expand images, folders (not their subfolders), globs and COCO files.
 
-    A COCO file gives its own image ids; everything else is numbered from 1 in sorted order.
+    A COCO file gives its own image ids; everything else is numbered from 1 in the order of the arguments, each folder
+    and glob sorted. An image that is named twice counts once.
 
     Raises:
-        DataError: an argument matches nothing, or COCO files and other images are mixed.
+        DataError: an argument matches nothing, COCO files and other images are mixed, or two COCO files share an id.
     """
     from_coco: list[InputImage] = []
     files: list[Path] = []
@@ -44,23 +45,35 @@ def collect_images(arguments: Sequence[str]) -> list[InputImage]:
         path = Path(argument)
         if path.suffix.lower() == ".json" and path.is_file():
             from_coco += _of_coco(path)
-        elif path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            if not found:
-                raise DataError(
-                    f"{path}: no image in this folder; allowed suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}"
-                )
-            files += found
         elif path.is_file():
             files.append(path)
         else:
-            matches = sorted(Path(p) for p in glob.glob(argument, recursive=True) if Path(p).is_file())
-            if not matches:
-                raise DataError(f"{argument}: no such image, folder or COCO file, and no match as a glob")
-            files += [p for p in matches if p.suffix.lower() in IMAGE_SUFFIXES]
+            files += _matches(argument)
     if from_coco and files:
         raise DataError("predict: give COCO files or images, not both: their image ids would collide")
-    return from_coco or [InputImage(i, path.resolve()) for i, path in enumerate(dict.fromkeys(files), start=1)]
+    first: dict[int | str, Path] = {}
+    for image in from_coco:
+        if first.setdefault(image.id, image.path) != image.path:
+            raise DataError(
+                f"predict: image id {image.id!r} is both {first[image.id]} and {image.path}; predict the COCO files "
+                "one by one, each into a file of its own"
+            )
+    unique = dict.fromkeys(path.resolve() for path in files)
+    return list(dict.fromkeys(from_coco)) or [InputImage(i, path) for i, path in enumerate(unique, start=1)]
+
+
+def _matches(argument: str) -> list[Path]:
+    """The images of a folder or a glob, sorted."""
+    path = Path(argument)
+    where = "in this folder" if path.is_dir() else "matches"
+    names = path.iterdir() if path.is_dir() else map(Path, glob.glob(argument, recursive=True))
+    found = sorted(name for name in names if name.is_file())
+    if not found and not path.is_dir():
+        raise DataError(f"{argument}: no such image, folder or COCO file, and no match as a glob")
+    images = [name for name in found if name.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise DataError(f"{argument}: no image {where}; allowed suffixes: {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return images
 
 
 def _of_coco(path: Path) -> Iterable[InputImage]:
@@ -99,8 +112,10 @@ def predict_files(
     request = run.path / "predict.json"
     listed = [{"id": image.id, "path": str(image.path)} for image in images]
     write_json(request, {"checkpoint": str(checkpoint), "images": listed, "output": str(out.resolve())})
-    run_worker(read_json(run.record)["backend"], "predict", run, "--request", str(request))
-    request.unlink()
+    try:
+        run_worker(read_json(run.record)["backend"], "predict", run, "--request", str(request))
+    finally:
+        request.unlink(missing_ok=True)
     class_map = run.class_map()
     results, _ = load_predictions(out)
     if score_threshold is not None:
@@ -121,6 +136,7 @@ def _draw(
     for result in results:
         by_image.setdefault(result["image_id"], []).append(result)
     folder.mkdir(parents=True, exist_ok=True)
+    taken: set[Path] = set()
     for image in images:
         rgb = read_rgb(image.path)
         objects = []
@@ -130,8 +146,9 @@ def _draw(
             name = class_map.names[class_map.index_of_source_id[result["category_id"]]]
             objects.append((tuple(result["bbox"]), name, result["score"], rle))
         target = folder / f"{image.path.stem}.png"
-        if target.exists():
+        if target in taken:  # of another folder, or with another suffix
             target = folder / f"{image.path.stem}-{image.id}.png"
+        taken.add(target)
         try:
             PillowImage.fromarray(draw_objects(rgb, objects)).save(target)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cvtune.errors import DataError, SpecError, nearest
 
 if TYPE_CHECKING:
+    from cvtune.backends.base import ModelInfo, Task
     from cvtune.data.coco import Dataset
     from cvtune.data.formats import Format
 
@@ -26,9 +28,10 @@ PARTS = {"train": ("train", "training", "trainval"), "val": ("val", "valid", "va
 
 @dataclass(frozen=True)
 class FoundSplit:
-    """One split of a data set: where it is, and what it holds."""
+    """One split of a data set: where it and its images are, and what it holds."""
 
     annotations: Path
+    folder: Path | None
     subset: str | None
     images: int
     objects: int
@@ -48,20 +51,30 @@ class Found:
     left_out: tuple[str, ...]
 
 
-def write_first_spec(dataset: Path, out: Path, family: str | None = None, force: bool = False) -> list[str]:
+def write_first_spec(
+    dataset: Path,
+    out: Path,
+    family: str | None = None,
+    force: bool = False,
+    images: Path | None = None,
+    backend: str = "torchvision",
+) -> list[str]:
     """Look at a data set and write a spec that `load_spec` accepts, its optional keys commented out.
 
     Args:
         dataset: annotations in any known format: a file or a folder.
         out: the spec file.
-        family: a family of the torchvision backend; default: mask_rcnn where every object has a mask, else faster_rcnn.
+        family: one of the backend's; default: mask_rcnn where every object has a mask, else faster_rcnn, or the first
+            family of that task where the backend has no such.
         force: replace an existing file.
+        images: the folder of the images; else they are searched around the annotations.
+        backend: what trains.
 
     Returns:
         Lines that say what was found and what comes next.
 
     Raises:
-        SpecError: `out` exists, or the family is unknown.
+        SpecError: `out` exists, or the backend or the family is unknown.
         DataError: the data set is of no known format, or holds nothing to train on.
     """
     from cvtune.backends import load_backend
@@ -70,19 +83,25 @@ def write_first_spec(dataset: Path, out: Path, family: str | None = None, force:
     dataset, out = Path(dataset), Path(out)
     if out.exists() and not force:
         raise SpecError(f"{out}: exists already; `--force` replaces it, `-o FILE` writes another")
-    families = load_backend("torchvision").models()
+    families = load_backend(backend).models()
     if family is not None and family not in families:
         raise SpecError(
             f"--family: unknown family, got {family!r}; allowed: {', '.join(families)}{nearest(family, families)}"
         )
-    found = look_at(dataset)
-    family = family or ("mask_rcnn" if found.masks == sum(found.per_class.values()) else "faster_rcnn")
-    write_text(out, _spec_text(found, dataset, out, family, families[family].default_backbone))
+    found = look_at(dataset, images)
+    family = family or _usual_family(families, "segment" if found.masks == sum(found.per_class.values()) else "detect")
+    write_text(out, _spec_text(found, dataset, out, backend, families[family]))
     return [*_said(found), f"wrote {out}; next: cvtune plan {out}"]
 
 
-def look_at(dataset: Path) -> Found:
-    """Find format, splits, classes and sizes.
+def _usual_family(families: Mapping[str, ModelInfo], task: Task) -> str:
+    usual = {"segment": "mask_rcnn", "detect": "faster_rcnn"}[task]
+    of_task = [name for name, info in families.items() if info.task == task]
+    return usual if usual in families else next(iter(of_task or families))
+
+
+def look_at(dataset: Path, images: Path | None = None) -> Found:
+    """Find format, splits, classes and sizes; the images in a folder, or around the annotations.
 
     A COCO file named for a split brings the files beside it that are named for the others. A named part that is no
     split (VOC's trainval beside train) is left out. Where nothing is named, all of it is the training set.
@@ -100,9 +119,9 @@ def look_at(dataset: Path) -> Found:
     datasets: dict[str, Dataset] = {}
     shared: dict[Any, Any] = {}
     for split, (path, subset) in parts.items():
-        read = read_source(ReadSource(path, subset=subset, shared=shared), format, Receipt())
+        read = read_source(ReadSource(path, images, subset, shared=shared), format, Receipt())
         missing = sum(image.path is None or not image.path.exists() for image in read.images)
-        splits[split] = FoundSplit(path, subset, len(read.images), len(read.annotations), missing)
+        splits[split] = FoundSplit(path, images, subset, len(read.images), len(read.annotations), missing)
         datasets[split] = read
     train = datasets["train"]
     if not train.annotations:
@@ -172,7 +191,7 @@ def _said(found: Found) -> list[str]:
     for name, split in found.splits.items():
         lines.append(f"{name}: {split.images:,} images, {split.objects:,} objects")
         if split.missing_images:
-            lines.append(f"{name}: {split.missing_images:,} image files were not found; set data.{name}.images")
+            lines.append(f"{name}: {_missing(split)}; give their folder with --images, or as data.{name}.images")
     if "val" not in found.splits:
         lines.append("val: none found; a part of the training images will be taken, see data.split")
     if found.left_out:
@@ -181,17 +200,19 @@ def _said(found: Found) -> list[str]:
     return lines
 
 
-def _spec_text(found: Found, dataset: Path, out: Path, family: str, backbone: str) -> str:
+def _spec_text(found: Found, dataset: Path, out: Path, backend: str, model: ModelInfo) -> str:
     width, height = found.median_size_wh
     sources = [_source(name, split, out) for name, split in found.splits.items()]
     if "val" not in found.splits:
         sources.append("  split: {val: 0.15, by: image, seed: 0}   # taken out of the training images")
-    classes = f"{len(found.per_class)} classes: {', '.join(found.per_class)}"
+    count = len(found.per_class)
+    classes = f"{count} class{'es' if count != 1 else ''}: {', '.join(found.per_class)}"
     return TEMPLATE.format(
         title=f"{dataset.name}: {found.format}, {classes}"[:116].replace("\n", " "),
-        name=f"{_slug(Path(os.path.abspath(dataset)))}-{family.replace('_', '-')}"[:100],
-        family=family,
-        backbone=backbone,
+        name=f"{_slug(Path(os.path.abspath(dataset)))}-{model.family.replace('_', '-')}"[:100],
+        backend=backend,
+        family=model.family,
+        backbone=model.default_backbone,
         sources="\n".join(sources),
         names=_yaml_list(list(found.per_class)),
         size=f"{width}x{height}",
@@ -204,11 +225,15 @@ def _slug(path: Path) -> str:
 
 
 def _source(name: str, split: FoundSplit, out: Path) -> str:
+    images = f", images: {_yaml_text(_path_text(split.folder, out))}" if split.folder else ""
     subset = f", subset: {_yaml_text(split.subset)}" if split.subset else ""
     counts = f"{split.images:,} images, {split.objects:,} objects"
-    line = f"  {name}: {{annotations: {_yaml_text(_path_text(split.annotations, out))}{subset}}}   # {counts}"
-    missing = f"  # {split.missing_images:,} image files were not found: add `images: FOLDER` above\n"
-    return line if not split.missing_images else f"{line}\n{missing}".rstrip()
+    line = f"  {name}: {{annotations: {_yaml_text(_path_text(split.annotations, out))}{images}{subset}}}   # {counts}"
+    return line + (f"\n  # {_missing(split)}: add `images: FOLDER` above" if split.missing_images else "")
+
+
+def _missing(split: FoundSplit) -> str:
+    return f"{split.missing_images:,} image file{'s were' if split.missing_images != 1 else ' was'} not found"
 
 
 def _path_text(path: Path, out: Path) -> str:
@@ -242,9 +267,9 @@ TEMPLATE = """\
 # `cvtune plan` on this file shows every value that will be used, with its reason; `cvtune train` runs it.
 # Lines that begin with "# key:" are optional; what is left out is the model's official recipe.
 name: {name}   # results: runs/<name>
-backend: torchvision
+backend: {backend}
 model:
-  family: {family}   # `cvtune models` lists what there is
+  family: {family}   # `cvtune models --backend {backend}` lists what there is
   backbone: {backbone}
   weights: coco   # coco | imagenet | none | a path | an https address
   # frozen_stages: 1   # freeze the stem and this many stages

@@ -17,7 +17,7 @@ from cvtune.evaluation.table import KINDS
 from cvtune.report import write_report
 from cvtune.runs import RunDir, read_json, write_json
 from cvtune.spec_file import load_spec
-from cvtune.training import run_training
+from cvtune.training import Start, run_training
 
 __all__ = ["spread", "train_seeds"]
 
@@ -26,17 +26,15 @@ def train_seeds(
     spec_path: Path,
     count: int,
     overrides: Sequence[str],
-    resume: bool,
-    overwrite: bool,
-    find_lr: bool,
+    start: Start,
     console: Console,
     runs: Path = Path("runs"),
 ) -> Path:
     """Train with `count` seeds, from the spec's own on; each is a run of its own, NAME-seed0, NAME-seed1, ...
 
     Args:
-        spec_path, overrides, resume, overwrite, find_lr, console, runs: as for one run; `resume` goes on with the
-            run that was stopped, leaves those that are done, and starts those that were not begun.
+        spec_path, overrides, start, console, runs: as for one run; to resume goes on with the run that was stopped,
+            leaves those that are done, and starts those that were not begun.
         count: 2 or more.
 
     Returns:
@@ -57,7 +55,7 @@ def train_seeds(
         name = f"{spec.name}-seed{seed}"
         console.rule(f"seed {seed}: {runs / name}")
         own = [*overrides, f"name={name}", f"train.seed={seed}"]
-        done.append(run_training(spec_path, own, resume, overwrite, find_lr, console, runs))
+        done.append(run_training(spec_path, own, start, console, runs))
     metrics = [read_json(run.metrics) for run in done]
     summary = {"seeds": seeds, "runs": [run.path.name for run in done], "split": metrics[0].get("split")}
     summary |= spread(metrics)

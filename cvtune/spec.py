@@ -12,10 +12,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 __all__ = [
     "Allowed",
     "CheckpointSpec",
+    "ConflictError",
     "DataSpec",
     "EarlyStoppingSpec",
     "EvalSpec",
     "ImageSizeSpec",
+    "LackError",
     "ModelSpec",
     "OptimizerSpec",
     "RunSpec",
@@ -33,6 +35,19 @@ class Allowed:
     """In a field's annotation: what an error says is allowed, where the type alone does not say it."""
 
     text: str
+
+
+class ConflictError(ValueError):
+    """Fields of a section that exclude each other; without `fields`, the rest of the section can be checked."""
+
+    def __init__(self, message: str, *fields: str) -> None:
+        """Tell `message`; `fields` are dotted and start from the section."""
+        super().__init__(message)
+        self.fields = fields
+
+
+class LackError(ValueError):
+    """A field of a section that another one needs is left out; no mistake where it is there, but wrong."""
 
 
 def weights_kind(weights: str) -> Literal["coco", "imagenet", "none", "zoo", "url", "path"]:
@@ -56,6 +71,19 @@ def _check_weights(weights: str) -> str:
         if fragment and not re.fullmatch(r"sha256=[0-9a-fA-F]{64}", fragment):
             raise ValueError(f"got #{fragment}; allowed after the address: #sha256=<64 hex digits>")
     return weights
+
+
+def _check_once(names: tuple[str, ...] | str) -> tuple[str, ...] | str:
+    doubled = [name for i, name in enumerate(names) if not isinstance(names, str) and name in names[:i]]
+    if doubled:
+        raise ValueError(f"{doubled[0]!r} is listed twice; each name once")
+    return names
+
+
+def _check_rising(milestones: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    if milestones is not None and list(milestones) != sorted(set(milestones)):
+        raise ValueError(f"got [{', '.join(f'{m:g}' for m in milestones)}]; they must rise")
+    return milestones
 
 
 def _as_source(value: Any) -> Any:
@@ -109,12 +137,13 @@ class ModelSpec(_Model):
     @model_validator(mode="after")
     def _one_way_to_name_it(self) -> ModelSpec:
         if self.family is None and self.zoo is None:
-            raise ValueError("names no model; give family (with or without backbone), or zoo")
+            raise LackError("names no model; give family (with or without backbone), or zoo")
         if self.family is not None and self.zoo is not None:
-            raise ValueError(f"got family {self.family} and zoo {self.zoo}; give one of them")
+            raise ConflictError(f"got family {self.family} and zoo {self.zoo}; give one of them", "zoo")
         if self.zoo is not None and self.backbone is not None:
-            raise ValueError(
-                f"got zoo {self.zoo} and backbone {self.backbone}; zoo names a whole config, remove backbone"
+            raise ConflictError(
+                f"got zoo {self.zoo} and backbone {self.backbone}; zoo names a whole config, remove backbone",
+                "backbone",
             )
         return self
 
@@ -150,9 +179,8 @@ class SplitSpec(_Model):
     @model_validator(mode="after")
     def _something_is_left(self) -> SplitSpec:
         if self.val + self.test >= 1:
-            raise ValueError(
-                f"got val {self.val:g} and test {self.test:g}; their sum must be below 1, the rest is trained on"
-            )
+            message = f"got val {self.val:g} and test {self.test:g}; their sum must be below 1, the rest is trained on"
+            raise ConflictError(message, "test") if "val" in self.model_fields_set else LackError(message)
         return self
 
 
@@ -171,18 +199,20 @@ class ImageSizeSpec(_Model):
     @model_validator(mode="after")
     def _one_shape(self) -> ImageSizeSpec:
         if self.square is not None and (self.short or self.long or self.test_short):
-            raise ValueError("got square and another side; square excludes short, long and test_short")
+            raise ConflictError("got square and another side; square excludes short, long and test_short", "square")
         if self.square is None and self.short is None:
-            raise ValueError("has no side; give short (and long), or square")
+            raise LackError("has no side; give short (and long), or square")
         if self.square is None and self.fit == "pad":
-            raise ValueError("got fit: pad without square; with short and long the aspect is kept, remove fit")
+            raise LackError("got fit: pad without square; with short and long the aspect is kept, remove fit")
         if self.sampling == "range" and not (
             isinstance(self.short, tuple) and len(self.short) == 2 and self.short[0] <= self.short[1]
         ):
-            raise ValueError("got sampling: range; it needs short: [smallest, largest]")
+            raise LackError("got sampling: range; it needs short: [smallest, largest]")
         smallest = min(self.short) if isinstance(self.short, tuple) else self.short
         if self.long is not None and smallest is not None and self.long < smallest:
-            raise ValueError(f"got long {self.long}, below short {smallest}; the long side is the larger one")
+            raise ConflictError(
+                f"got long {self.long}, below short {smallest}; the long side is the larger one", "long"
+            )
         return self
 
 
@@ -193,7 +223,7 @@ class DataSpec(_Model):
     val: Sources = ()
     test: Sources = ()
     split: SplitSpec | None = None
-    classes: Auto | Annotated[tuple[Text, ...], Field(min_length=1)] = "auto"
+    classes: Annotated[Auto | Annotated[tuple[Text, ...], Field(min_length=1)], AfterValidator(_check_once)] = "auto"
     image_size: ImageSizeSpec | None = None
     keep_empty_images: bool = True
     crowd: Literal["official", "ignore", "drop"] = "official"
@@ -202,13 +232,6 @@ class DataSpec(_Model):
     augment: Annotated[tuple[Augmentation, ...], Allowed("a list such as [{HorizontalFlip: {p: 0.5}}]")] | None = None
     batch_size: Positive | Auto = Field("auto", description="images a step, over all devices")
     workers: Annotated[int, Field(ge=0)] | Auto = Field("auto", description="loader processes a device")
-
-    @model_validator(mode="after")
-    def _classes_once(self) -> DataSpec:
-        doubled = [name for i, name in enumerate(self.classes) if self.classes != "auto" and name in self.classes[:i]]
-        if doubled:
-            raise ValueError(f"classes: {doubled[0]!r} is listed twice; each name once")
-        return self
 
 
 class OptimizerSpec(_Model):
@@ -222,7 +245,8 @@ class OptimizerSpec(_Model):
     @model_validator(mode="after")
     def _adamw_has_no_momentum(self) -> OptimizerSpec:
         if self.name == "adamw" and self.momentum is not None:
-            raise ValueError(f"got momentum {self.momentum:g} with name: adamw, which has none; remove momentum")
+            message = f"got momentum {self.momentum:g} with name: adamw, which has none; remove momentum"
+            raise ConflictError(message, "momentum")
         return self
 
 
@@ -230,7 +254,7 @@ class ScheduleSpec(_Model):
     """The learning-rate schedule; milestones in epochs."""
 
     name: Literal["multistep", "cosine", "constant", "onecycle"] | None = None
-    milestones: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    milestones: Annotated[tuple[Annotated[float, Field(gt=0)], ...] | None, AfterValidator(_check_rising)] = None
     gamma: Annotated[float, Field(gt=0, le=1)] | None = None
     warmup_iterations: Annotated[int, Field(ge=0)] | Auto = "auto"
     min_lr: Annotated[float, Field(ge=0)] | None = None
@@ -239,10 +263,8 @@ class ScheduleSpec(_Model):
     def _steps_belong_to_multistep(self) -> ScheduleSpec:
         given = [key for key in ("milestones", "gamma") if getattr(self, key) is not None]
         if given and self.name not in (None, "multistep"):
-            raise ValueError(f"got {' and '.join(given)} with name: {self.name}; they belong to multistep, remove them")
-        if self.milestones is not None and list(self.milestones) != sorted(set(self.milestones)):
-            shown = ", ".join(f"{m:g}" for m in self.milestones)
-            raise ValueError(f"milestones: got [{shown}]; they must rise")
+            message = f"got {' and '.join(given)} with name: {self.name}; they belong to multistep, remove them"
+            raise ConflictError(message, *given)
         return self
 
 
@@ -288,7 +310,9 @@ class TrainSpec(_Model):
     @model_validator(mode="after")
     def _one_length(self) -> TrainSpec:
         if self.epochs is not None and self.iterations is not None:
-            raise ValueError(f"got epochs {self.epochs} and iterations {self.iterations}; give one of them")
+            raise ConflictError(
+                f"got epochs {self.epochs} and iterations {self.iterations}; give one of them", "iterations"
+            )
         return self
 
 
@@ -324,7 +348,8 @@ class Spec(_Model):
     @model_validator(mode="after")
     def _stopping_needs_scores(self) -> Spec:
         if self.train.early_stopping is not None and self.eval.every_epochs == 0:
-            raise ValueError(
-                "train.early_stopping: needs scores, but eval.every_epochs is 0; set eval.every_epochs to 1 or more"
+            raise ConflictError(
+                "train.early_stopping: needs scores, but eval.every_epochs is 0; set eval.every_epochs to 1 or more",
+                "train.early_stopping",
             )
         return self

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from cvtune.errors import CvtuneError, SpecError, nearest
+from cvtune.errors import CvtuneError, DataError, SpecError, UnsupportedError, nearest
 from cvtune.spec import Spec, weights_kind
 from cvtune.spec_overrides import apply_overrides
 from cvtune.spec_paths import resolve_paths, sources
-from cvtune.spec_problems import Mistake, allowed_at, mistakes
+from cvtune.spec_problems import Mistake, allowed_at, is_key, mistakes
 from cvtune.spec_yaml import Key, Node, Problem, free_value, node_at, parse_yaml, show, show_key
 
 if TYPE_CHECKING:
     from cvtune.backends.base import ModelInfo
 
-__all__ = ["check_spec", "load_spec", "spec_hash", "spec_to_json"]
+__all__ = ["check_spec", "errors_with_lines", "load_spec", "spec_hash", "spec_to_json"]
 
 # Parts that no field describes: their values follow YAML's own rules.
 FREE = (("native",), ("data", "augment"))
 # A second look finds what the first could not see behind a mistake; each look removes one, so few are needed.
 MOST_LOOKS = 10
+_NAMED = re.compile(r"(\w+(?:\.\w+|\[\d+\])*): ")
 
 
 def load_spec(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
@@ -60,6 +63,33 @@ def check_spec(path: str | Path, overrides: Sequence[str] = ()) -> list[Problem]
     return _read(Path(path), overrides)[1]
 
 
+@contextlib.contextmanager
+def errors_with_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Put the place in the file before errors of a spec's use, such as ``data.classes: 'x' is not in the data``.
+
+    Raises:
+        SpecError, DataError, UnsupportedError: those of the block, each line that begins with a key of the spec with
+            ``spec.yaml:7: `` before it; the file alone where the key is not written there.
+    """
+    try:
+        yield
+    except (SpecError, DataError, UnsupportedError) as error:
+        root, _ = _tree(Path(path), overrides)
+        lines = [_placed(line, root) for line in str(error).splitlines()]
+        raise type(error)("\n".join(lines)) from error
+
+
+def _placed(line: str, root: Node) -> str:
+    named = _NAMED.match(line)
+    key = [int(part) if part.isdigit() else part for part in re.findall(r"\w+", named[1])] if named else []
+    if not is_key(key):
+        return line
+    node = root
+    for part in key:
+        node = node.child(part) or node
+    return f"{node.where}: {line}"
+
+
 def spec_to_json(spec: Spec) -> dict[str, Any]:
     """The whole spec, defaults included, in JSON types; ``Spec.model_validate`` reads it back."""
     return spec.model_dump(mode="json")
@@ -82,21 +112,31 @@ def spec_hash(spec: Spec) -> str:
 
 
 def _read(path: Path, overrides: Sequence[str]) -> tuple[Spec | None, list[Problem]]:
+    root, problems = _tree(path, overrides)
+    # First, since what a misspelt key holds decides which files and names are looked up.
+    misspelt, removed = _mend_keys(root)
+    problems += resolve_paths(root, Path(os.path.abspath(path)).parent)
+    problems += _check_names(root)
+    problems += _check_validation_data(root)
+    problems += misspelt
+    spec, found = _validate(root, removed)
+    told = {(problem.where, problem.key) for problem in problems}
+    problems += [problem for problem in found if (problem.where, problem.key) not in told]
+    order = {id(problem): i for i, problem in enumerate(problems)}
+    return None if problems else spec, sorted(
+        problems, key=lambda p: (p.where.startswith("override"), p.line, order[id(p)])
+    )
+
+
+def _tree(path: Path, overrides: Sequence[str]) -> tuple[Node, list[Problem]]:
+    """The file as a tree, overrides applied; and the keys that are given twice, the overrides that do not fit."""
     root, problems = parse_yaml(_text(path), str(path))
     if root.value is None:
         raise SpecError(f"{path}: the file holds no spec; allowed: {allowed_at(())}; `cvtune init DATASET` writes one")
     if not isinstance(root.value, dict):
         raise SpecError(f"{path}: got {show(root)} at the top; allowed: {allowed_at(())}")
     root.where, root.line = str(path), 0
-    problems += apply_overrides(root, overrides)
-    problems += resolve_paths(root, Path(os.path.abspath(path)).parent)
-    problems += _check_names(root)
-    problems += _check_validation_data(root)
-    spec, found = _validate(root)
-    told = {(problem.where, problem.key) for problem in problems}
-    problems += [problem for problem in found if (problem.where, problem.key) not in told]
-    order = {id(problem): i for i, problem in enumerate(problems)}
-    return spec, sorted(problems, key=lambda p: (p.where.startswith("override"), p.line, order[id(p)]))
+    return root, problems + apply_overrides(root, overrides)
 
 
 def _text(path: Path) -> str:
@@ -120,14 +160,36 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _validate(root: Node) -> tuple[Spec | None, list[Problem]]:
-    """Validate; take out what is wrong and look again, since pydantic checks no rule over a section with a mistake.
+def _mend_keys(root: Node) -> tuple[list[Problem], set[Key]]:
+    """Give misspelt keys the names that they mean, and take out those that mean none; the tree is changed.
 
-    The tree is changed. Returns the spec if there was no mistake, and the mistakes.
+    Returns the mistakes, and the keys that are no longer there.
     """
     problems: list[Problem] = []
     removed: set[Key] = set()
-    seen: set[tuple[str, Key]] = set()
+    for _ in range(MOST_LOOKS):
+        try:
+            Spec.model_validate(_plain(root, (), []))
+        except ValidationError as error:
+            unknown = [mistake for mistake in mistakes(error, root) if mistake.kind == "unknown"]
+        else:
+            break
+        for mistake in unknown:
+            problems.append(mistake.problem)
+            removed.add(_take_out(mistake.key, root, mistake.meant))
+        if not unknown:
+            break
+    return problems, removed
+
+
+def _validate(root: Node, removed: set[Key]) -> tuple[Spec | None, list[Problem]]:
+    """Validate; take out what is wrong and look again, since pydantic checks no rule over a section with a mistake.
+
+    The tree and `removed`, the keys that are no longer there, are changed. Returns the spec if there was no mistake,
+    and the mistakes.
+    """
+    problems: list[Problem] = []
+    seen: set[Problem] = set()
     data = _plain(root, (), problems)
     for look in range(MOST_LOOKS):
         try:
@@ -136,14 +198,12 @@ def _validate(root: Node) -> tuple[Spec | None, list[Problem]]:
             found = list(mistakes(error, root))
         else:
             return (None if look or problems else spec), problems
-        new = [
-            mistake for mistake in found if (mistake.kind, mistake.key) not in seen and not _follows(mistake, removed)
-        ]
+        new = [mistake for mistake in found if mistake.problem not in seen and not _follows(mistake, removed)]
         problems += [mistake.problem for mistake in new]
         for mistake in found:
-            seen.add((mistake.kind, mistake.key))
+            seen.add(mistake.problem)
             if mistake.kind != "missing":
-                removed.add(_take_out(mistake, root))
+                removed |= {_take_out(key, root, mistake.meant) for key in mistake.fields or (mistake.key,)}
         data = _plain(root, (), [])
         if not new:
             break
@@ -154,19 +214,18 @@ def _follows(mistake: Mistake, removed: set[Key]) -> bool:
     """Whether a mistake is only there because another one was taken out."""
     if mistake.kind == "missing":
         return mistake.key in removed
-    return mistake.kind == "rule" and any(key[:-1] == mistake.key for key in removed)
+    return mistake.kind == "lack" and any(key[:-1] == mistake.key for key in removed)
 
 
-def _take_out(mistake: Mistake, root: Node) -> Key:
+def _take_out(key: Key, root: Node, meant: str | None = None) -> Key:
     """Remove what is wrong from the tree; a misspelt key gets its right name, so that its value is checked too."""
-    key = mistake.key
     while key and isinstance(key[-1], int):
         key = key[:-1]
     parent = node_at(root, *key[:-1])
     if key and parent is not None and isinstance(parent.value, dict):
         node = parent.value.pop(str(key[-1]), None)
-        if mistake.meant and node is not None:
-            parent.value.setdefault(mistake.meant, node)
+        if meant and node is not None:
+            parent.value.setdefault(meant, node)
     return key
 
 

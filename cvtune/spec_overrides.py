@@ -11,7 +11,8 @@ from cvtune.spec_yaml import Key, Node, Problem, parse_yaml, show_key
 
 __all__ = ["apply_overrides"]
 
-_PART = re.compile(r"[^.\[\]]+|\[\d+\]")
+_PART = re.compile(r"[^.\[\]]+")
+_KEY = re.compile(r"[^.\[\]]+(\.[^.\[\]]+|\[\d+\])*")
 _SOURCES: frozenset[Key] = frozenset({("data", "train"), ("data", "val"), ("data", "test")})
 
 
@@ -29,23 +30,21 @@ def apply_overrides(root: Node, overrides: Sequence[str]) -> list[Problem]:
     for override in overrides:
         where = f"override '{override}'"
         key, equals, text = override.partition("=")
-        parts = _PART.findall(key.strip())
-        if (
-            not equals
-            or not parts
-            or "".join(parts).replace("[", "").replace("]", "") != re.sub(r"[.\[\]]", "", key.strip())
-        ):
+        key = key.strip()
+        if not equals or not _KEY.fullmatch(key):
             problems.append(Problem(where, "", "not an override; write KEY=VALUE, such as train.epochs=3"))
             continue
+        parts = _PART.findall(key)
         try:
-            value, inside = parse_yaml(text, where, tuple(part.strip("[]") for part in parts), lines=False)
+            value, inside = parse_yaml(text, where, tuple(parts), lines=False)
         except SpecError as error:
-            problems.append(Problem(str(error), "", "quote what YAML takes for its own"))
+            message = f"{str(error).removeprefix(f'{where}: ')}; quote what YAML takes for its own"
+            problems.append(Problem(where, "", message))
             continue
         problems += inside
-        message = _set(root, [part.strip("[]") for part in parts], value, where)
+        message = _set(root, parts, value, where)
         if message:
-            problems.append(Problem(where, key.strip(), message))
+            problems.append(Problem(where, key, message))
     return problems
 
 

@@ -13,22 +13,31 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from cvtune.errors import nearest
-from cvtune.spec import Allowed, Spec
+from cvtune.spec import Allowed, ConflictError, LackError, Spec
 from cvtune.spec_yaml import SWITCHES, Key, Node, Problem, node_at, show, show_key
 
-__all__ = ["Mistake", "allowed_at", "known_keys", "mistakes"]
+__all__ = ["Mistake", "allowed_at", "is_key", "known_keys", "mistakes"]
 
-Kind = Literal["unknown", "missing", "value", "rule"]
+Kind = Literal["unknown", "missing", "value", "rule", "lack"]
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A problem with what the next look at the spec needs: its kind, its key, the name that a wrong key means."""
+    """A problem with what the next look at the spec needs.
+
+    Attributes:
+        kind: "rule" where fields exclude each other, "lack" where one needs another that is left out.
+        key: what is wrong; of a rule and a lack, the section.
+        problem: where it stands, and the sentence.
+        meant: the name that an unknown key means.
+        fields: of a rule, the keys without which the rest of the section can be checked.
+    """
 
     kind: Kind
     key: Key
     problem: Problem
     meant: str | None = None
+    fields: tuple[Key, ...] = ()
 
 
 def mistakes(error: ValidationError, root: Node) -> Iterator[Mistake]:
@@ -49,7 +58,7 @@ def mistakes(error: ValidationError, root: Node) -> Iterator[Mistake]:
         elif kind == "extra_forbidden":
             yield _unknown(key, node)
         elif kind == "value_error":
-            yield _rule(str(record["ctx"]["error"]), key, node, root)
+            yield _rule(record["ctx"]["error"], key, node, root)
         else:
             field = key
             while field and isinstance(field[-1], int):
@@ -77,14 +86,18 @@ def _locate(location: Sequence[str | int], root: Node) -> tuple[Key, Node]:
     return key, node
 
 
-def _rule(message: str, key: Key, node: Node, root: Node) -> Mistake:
+def _rule(error: ValueError, key: Key, node: Node, root: Node) -> Mistake:
     """A rule over several fields. Its message may begin with the key that it is about."""
+    message = str(error)
+    kind: Kind = "lack" if isinstance(error, LackError) else "rule"
+    named = error.fields if isinstance(error, ConflictError) else ()
+    fields = tuple((*key, *field.split(".")) for field in named)
     head, colon, rest = message.partition(": ")
     path = (*key, *head.split("."))
     if colon and head.replace(".", "").replace("_", "").isalpha() and _field(path) is not None:
         found, node = _locate(path, root)
-        return Mistake("rule", key, _problem(node, found, rest))
-    return Mistake("rule", key, _problem(node, key, message))
+        return Mistake(kind, key, _problem(node, found, rest), fields=fields)
+    return Mistake(kind, key, _problem(node, key, message), fields=fields)
 
 
 def _unknown(key: Key, node: Node) -> Mistake:
@@ -135,6 +148,11 @@ def known_keys() -> tuple[str, ...]:
                 yield from walk(inner, f"{prefix}{name}.")
 
     return tuple(walk(Spec, ""))
+
+
+def is_key(key: Sequence[str | int]) -> bool:
+    """Whether a key is one of the spec; all below `native` are."""
+    return key[:1] == ["native"] or _field(tuple(key)) is not None
 
 
 def _field(key: Key) -> FieldInfo | None:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ from cvtune.planner import batch_size_candidates, make_plan
 from cvtune.progress import RunProgress
 from cvtune.runs import RunDir, read_json, write_json
 from cvtune.spec import Spec
-from cvtune.spec_file import load_spec, spec_hash, spec_to_json
+from cvtune.spec_file import errors_with_lines, load_spec, spec_hash, spec_to_json
 from cvtune.worker import write_native
 
-__all__ = ["plan_run", "predict_split", "read_recipe", "run_training", "translate_plan"]
+__all__ = ["Start", "plan_run", "predict_split", "read_recipe", "run_training", "translate_plan"]
 
 # Share of the memory that a training step may take: the rest is head-room for EMA, validation and fragmentation.
 MEMORY_SHARE = 0.7
@@ -37,16 +38,25 @@ MEMORY_SHARE = 0.7
 RESULTS = ("checkpoints", "log.jsonl", "predictions.json", "metrics.json")
 
 
+@dataclass(frozen=True)
+class Start:
+    """How a training begins: what becomes of an earlier run of the name, and whether the rate is found by trial."""
+
+    resume: bool = False
+    overwrite: bool = False
+    find_lr: bool = False
+
+
 def run_training(
-    spec_path: Path,
-    overrides: Sequence[str],
-    resume: bool,
-    overwrite: bool,
-    find_lr: bool,
-    console: Console,
-    runs: Path = Path("runs"),
+    spec_path: Path, overrides: Sequence[str], start: Start, console: Console, runs: Path = Path("runs")
 ) -> RunDir:
     """Run a spec from data to report and return its run directory.
+
+    Args:
+        spec_path, overrides: as for `load_spec`.
+        start: how it begins.
+        console: where the receipt, the progress and the scores are printed.
+        runs: the folder of the run directories.
 
     Raises:
         SpecError: the spec is wrong, or the run directory holds results and neither flag was given.
@@ -57,14 +67,14 @@ def run_training(
     if in_process(spec.backend):  # else its own interpreter looks, later
         check_loggers(spec.train.loggers)
     run = RunDir((runs / spec.name).resolve())
-    with run.locked() as lock:
-        resumed = _open(run, spec, resume, overwrite)
+    with errors_with_lines(spec_path, overrides), run.locked() as lock:
+        resumed = _open(run, spec, start)
         run.stop.unlink(missing_ok=True)
         if not resumed:
             write_json(run.spec, spec_to_json(spec))
             _record_start(run, spec)
             plan = plan_run(spec, run, console, lock=lock, complete=True)
-            if find_lr:
+            if start.find_lr:
                 plan = _with_found_lr(spec, run, plan, console, lock)
             native = translate_plan(spec, run, plan)
             write_native(run, native)
@@ -137,23 +147,25 @@ def predict_split(run: RunDir, spec: Spec, split: str, checkpoint: Path, output:
     ]
     request = run.path / "predict.json"
     write_json(request, {"checkpoint": str(checkpoint), "images": images, "output": str(output)})
-    run_worker(spec.backend, "predict", run, "--request", str(request), lock=lock)
-    request.unlink()
+    try:
+        run_worker(spec.backend, "predict", run, "--request", str(request), lock=lock)
+    finally:
+        request.unlink(missing_ok=True)
 
 
-def _open(run: RunDir, spec: Spec, resume: bool, overwrite: bool) -> bool:
+def _open(run: RunDir, spec: Spec, start: Start) -> bool:
     """Decide what happens with an existing run directory; True where a run goes on."""
-    if resume and overwrite:
+    if start.resume and start.overwrite:
         raise SpecError("--resume and --overwrite exclude each other; give one")
     has_results = any((run.path / name).exists() for name in RESULTS)
-    if overwrite:
+    if start.overwrite:
         for entry in run.path.iterdir():
             if entry.name != ".lock":
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         return False
     if not has_results:
         return False
-    if not resume:
+    if not start.resume:
         raise SpecError(
             f"{run.path}: this run directory holds results; `--resume` goes on, `--overwrite` deletes them, "
             "`-s name=...` starts another"

@@ -1,4 +1,4 @@
-"""What each verb of the command line does. No printing but through a console that is handed in."""
+"""What the verbs that need a spec, a run or scores do. No printing but through a console that is handed in."""
 
 from __future__ import annotations
 
@@ -15,19 +15,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cvtune.backends.base import NativeConfig
-    from cvtune.data.checks import Report
-    from cvtune.data.receipt import Receipt
-    from cvtune.data.set_stats import SetStats
     from cvtune.doctor import Line
     from cvtune.evaluation.comparison import Comparison
     from cvtune.evaluation.why import Explanation
     from cvtune.plan import Plan
+    from cvtune.training import Start
 
 __all__ = [
     "backends",
-    "check",
     "compare",
-    "convert",
     "doctor",
     "evaluate",
     "explain",
@@ -35,7 +31,6 @@ __all__ = [
     "plan",
     "predict",
     "report",
-    "stats",
     "train",
     "train_seeds",
     "translate",
@@ -45,122 +40,23 @@ __all__ = [
 ]
 
 
-def convert(
-    src: Path,
-    dst: Path,
-    from_format: str = "auto",
-    to_format: str = "coco",
-    images: Path | None = None,
-    subset: str | None = None,
-    origin: Literal["auto", 0, 1] = "auto",
-    dry_run: bool = False,
-    strict: bool = False,
-    place: Literal["copy", "link"] | None = None,
-) -> Receipt:
-    """Convert annotations; see `cvtune.data.convert.convert`."""
-    from cvtune.data.convert import convert as convert_data
-
-    return convert_data(src, dst, from_format, to_format, images, subset, origin, dry_run, strict, place)
-
-
-def check(
-    dataset: Path,
-    from_format: str = "auto",
-    images: Path | None = None,
-    subset: str | None = None,
-    origin: Literal["auto", 0, 1] = "auto",
-    against: Sequence[Path] = (),
-) -> Report:
-    """Look for faults; see `cvtune.data.checks.check_dataset`."""
-    from cvtune.data.checks import check_dataset
-
-    return check_dataset(dataset, from_format, images, subset, origin, against)
-
-
-def stats(
-    dataset: Path,
-    from_format: str = "auto",
-    images: Path | None = None,
-    subset: str | None = None,
-    origin: Literal["auto", 0, 1] = "auto",
-    plot: Path | None = None,
-    spec_path: Path | None = None,
-) -> SetStats:
-    """Describe a data set, part by part, also as plots, and against a spec's image size and anchors."""
-    from cvtune.data.set_stats import describe_set
-
-    values = plan(spec_path).values if spec_path is not None else None
-    return describe_set(dataset, from_format, images, subset, origin, plot, values)
-
-
-def split(
-    dataset: Path,
-    dst: Path,
-    val: float = 0.15,
-    test: float = 0.0,
-    by: str = "image",
-    seed: int = 0,
-    stratify: bool = False,
-    from_format: str = "auto",
-    images: Path | None = None,
-    subset: str | None = None,
-    origin: Literal["auto", 0, 1] = "auto",
-) -> tuple[Receipt, dict[str, Any]]:
-    """Take validation and test images out of a data set; see `cvtune.data.split_set.split_set`."""
-    from pydantic import ValidationError
-
-    from cvtune.data.split_set import split_set
-    from cvtune.spec import SplitSpec
-
-    try:
-        spec = SplitSpec(val=val, test=test, by=by, seed=seed)
-    except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'shares'}: {e['msg']}" for e in error.errors())
-        raise SpecError(f"split: {told}; --by takes image, prefix or field:NAME") from None
-    return split_set(dataset, dst, spec, stratify, from_format, images, subset, origin)
-
-
-def merge(datasets: Sequence[Path], dst: Path, rename: Sequence[str] = (), images: Path | None = None) -> Receipt:
-    """Join data sets, classes by name; see `cvtune.data.merge_sets.merge_sets`."""
-    from cvtune.data.merge_sets import merge_sets, parse_renames
-
-    return merge_sets(datasets, dst, parse_renames(rename), images)
-
-
-def draw(
-    dataset: Path,
-    out: Path,
-    count: int = 16,
-    as_grid: bool = False,
-    from_format: str = "auto",
-    images: Path | None = None,
-    subset: str | None = None,
-    origin: Literal["auto", 0, 1] = "auto",
-    seed: int = 0,
-) -> list[Path]:
-    """Draw boxes and masks on images; see `cvtune.data.draw_set.draw_set`."""
-    from cvtune.data.draw_set import draw_set
-
-    return draw_set(dataset, out, count, as_grid, from_format, images, subset, origin, seed)
-
-
 def plan(spec_path: Path, overrides: Sequence[str] = ()) -> Plan:
     """The resolved plan, without a run directory; machine-dependent values are pending unless a probe is cached."""
-    from cvtune.spec_file import load_spec
+    from cvtune.spec_file import errors_with_lines, load_spec
     from cvtune.training import plan_run
 
     spec = load_spec(spec_path, overrides)
-    with tempfile.TemporaryDirectory(prefix="cvtune-plan-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cvtune-plan-") as folder, errors_with_lines(spec_path, overrides):
         return plan_run(spec, RunDir(Path(folder)))
 
 
 def translate(spec_path: Path, overrides: Sequence[str] = ()) -> NativeConfig:
     """The native config of a spec, with the list of what differs from the official one."""
-    from cvtune.spec_file import load_spec, spec_to_json
+    from cvtune.spec_file import errors_with_lines, load_spec, spec_to_json
     from cvtune.training import plan_run, translate_plan
 
     spec = load_spec(spec_path, overrides)
-    with tempfile.TemporaryDirectory(prefix="cvtune-translate-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cvtune-translate-") as folder, errors_with_lines(spec_path, overrides):
         run = RunDir(Path(folder))
         write_json(run.spec, spec_to_json(spec))
         return translate_plan(spec, run, plan_run(spec, run, complete=True))
@@ -177,26 +73,26 @@ def train(
     """Fine-tune, score, report; returns the run directory."""
     from rich.console import Console
 
-    from cvtune.training import run_training
+    from cvtune.training import Start, run_training
 
-    return run_training(spec_path, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
+    start = Start(resume, overwrite, find_lr)
+    return run_training(spec_path, overrides, start, console or Console(quiet=True))
 
 
 def train_seeds(
     spec_path: Path,
     count: int,
     overrides: Sequence[str] = (),
-    resume: bool = False,
-    overwrite: bool = False,
-    find_lr: bool = False,
+    start: Start | None = None,
     console: Console | None = None,
 ) -> Path:
     """Train with several seeds; returns the file with mean and spread of the scores."""
     from rich.console import Console
 
     from cvtune.seeds import train_seeds as run_seeds
+    from cvtune.training import Start
 
-    return run_seeds(spec_path, count, overrides, resume, overwrite, find_lr, console or Console(quiet=True))
+    return run_seeds(spec_path, count, overrides, start or Start(), console or Console(quiet=True))
 
 
 def watch(path: Path, port: int = 0, open_browser: bool = False, say: Callable[[str], None] = print) -> None:

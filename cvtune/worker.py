@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--backend", help="probe: which backend")
     parser.add_argument("--resume", action="store_true", help="train: go on from checkpoints/last.pth")
-    parser.add_argument("--request", type=Path, help="predict: JSON with checkpoint, images, output, trust")
+    parser.add_argument("--request", type=Path, help="predict: JSON with checkpoint, images, output")
     arguments = parser.parse_args(argv)
     run = RunDir(arguments.run.resolve())
     try:

@@ -28,9 +28,19 @@ from cvtune.doctor import Line
 from cvtune.errors import CvtuneError, DataError, MissingDependencyError, RunError, SpecError, UnsupportedError
 from cvtune.plan import Plan, pending
 from cvtune.runs import RunDir
+from cvtune.spec import SplitSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS: dict[str, Any] = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+# The verbs of data sets are functions of cvtune.data; all others are in cvtune.verbs.
+HOMES = {
+    "convert": "cvtune.data.convert.convert",
+    "check": "cvtune.data.checks.check_dataset",
+    "stats": "cvtune.data.set_stats.describe_set",
+    "split": "cvtune.data.split_set.split_set",
+    "merge": "cvtune.data.merge_sets.merge_sets",
+    "draw": "cvtune.data.draw_set.draw_set",
+}
 DATA_VERBS = ["init", "convert", "check", "stats", "split", "merge", "draw"]
 RUN_VERBS = ["plan", "translate", "doctor", "train", "watch", "eval", "compare", "predict", "report"]
 VERBS = [*DATA_VERBS, *RUN_VERBS, "backends", "models"]
@@ -82,7 +92,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[Any, ...]]]:
             made.append((name, arguments))
             return answer
 
-        monkeypatch.setattr(verbs, name, verb)
+        monkeypatch.setattr(HOMES.get(name, f"cvtune.verbs.{name}"), verb)
 
     row = {"name": "torchvision", "installed": True, "version": "1", "device": "CPU", "kernels": {}, "problem": None}
     away = {
@@ -145,23 +155,23 @@ REACH: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "stats, all": (
         "stats a --from voc --images b --subset c --origin 1 --plot d --spec e",
         "stats",
-        (Path("a"), "voc", Path("b"), "c", 1, Path("d"), Path("e")),
+        (Path("a"), "voc", Path("b"), "c", 1, Path("d"), PLAN.values),
     ),
     "split": (
         "split a -o b",
         "split",
-        (Path("a"), Path("b"), 0.15, 0.0, "image", 0, False, "auto", None, None, "auto"),
+        (Path("a"), Path("b"), SplitSpec(), False, "auto", None, None, "auto"),
     ),
     "split, all": (
         "split a -o b --val 0.2 --test 0.1 --by prefix --seed 3 --stratify --from voc --images c --subset d --origin 0",
         "split",
-        (Path("a"), Path("b"), 0.2, 0.1, "prefix", 3, True, "voc", Path("c"), "d", 0),
+        (Path("a"), Path("b"), SplitSpec(val=0.2, test=0.1, by="prefix", seed=3), True, "voc", Path("c"), "d", 0),
     ),
-    "merge": ("merge a b -o c", "merge", ([Path("a"), Path("b")], Path("c"), (), None)),
+    "merge": ("merge a b -o c", "merge", ([Path("a"), Path("b")], Path("c"), {}, None)),
     "merge, all": (
         "merge a b -o c --rename x=y --rename z=y --images d",
         "merge",
-        ([Path("a"), Path("b")], Path("c"), ["x=y", "z=y"], Path("d")),
+        ([Path("a"), Path("b")], Path("c"), {"x": "y", "z": "y"}, Path("d")),
     ),
     "draw": ("draw a -o b", "draw", (Path("a"), Path("b"), 16, False, "auto", None, None, "auto", 0)),
     "draw, all": (
@@ -202,7 +212,7 @@ def test_arguments_reach_the_verb(case: str, calls: list[tuple[str, tuple[Any, .
     line, verb, arguments = REACH[case]
     status, _, errors = run(*shlex.split(line))
     assert (status, errors) == (0, "")
-    assert calls == [(verb, arguments)]
+    assert calls[-1] == (verb, arguments)
 
 
 @pytest.mark.parametrize("flag", [(), ("--resume",), ("--overwrite",), ("--find-lr",)])
@@ -274,7 +284,7 @@ def test_results_are_printed_for_people_and_machines(tmp_path: Path, monkeypatch
 
 def test_check_ends_with_1_where_it_finds_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = Finding(CHECKS["box-outside"], 1, (Example("x"),))
-    monkeypatch.setattr(verbs, "check", lambda *_: Report("voc", "", {}, {}, (finding,)))
+    monkeypatch.setattr(HOMES["check"], lambda *_: Report("voc", "", {}, {}, (finding,)))
     assert run("check", "a")[0] == 1
     assert run("check", "a", "--json")[0] == 1
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cvtune.backends.torchvision.models import models
+from cvtune.backends import BACKENDS, load_backend
 from cvtune.errors import DataError, SpecError
 from cvtune.init import look_at, write_first_spec
 from cvtune.spec_file import load_spec
@@ -137,15 +137,18 @@ def test_a_single_list_is_trained_on_whatever_its_name(tmp_path: Path) -> None:
     assert {split: part.subset for split, part in found.splits.items()} == {"train": "default"}
 
 
-@pytest.mark.parametrize("family", list(models()))
-def test_every_optional_key_may_be_used(family: str, tmp_path: Path) -> None:
+FAMILIES = [(name, family) for name in BACKENDS for family in load_backend(name).models()]
+
+
+@pytest.mark.parametrize(("backend", "family"), FAMILIES)
+def test_every_optional_key_may_be_used(backend: str, family: str, tmp_path: Path) -> None:
     coco(tmp_path / "train.json", names=("a 'quoted' name", "no", "x: y # z", "[b]"))
     coco(tmp_path / "val.json")
     path = tmp_path / "spec.yaml"
-    write_first_spec(tmp_path / "train.json", path, family)
+    write_first_spec(tmp_path / "train.json", path, family, backend=backend)
     text = path.read_text()
     commented = text.count("\n  # ")
-    assert load_spec(path).model.family == family
+    assert (load_spec(path).backend, load_spec(path).model.family) == (backend, family)
     path.write_text(uncommented(text))
     spec = load_spec(path)
     assert path.read_text().count("\n  # ") == 1
@@ -176,9 +179,19 @@ def test_images_that_are_not_there_are_said(tmp_path: Path) -> None:
     path = coco(tmp_path / "train.json")
     (tmp_path / "images" / "train-0.png").unlink()
     lines = write_first_spec(path, tmp_path / "spec.yaml")
-    assert "train: 1 image files were not found; set data.train.images" in lines
-    assert "  # 1 image files were not found: add `images: FOLDER` above\n" in (tmp_path / "spec.yaml").read_text()
+    assert "train: 1 image file was not found; give their folder with --images, or as data.train.images" in lines
+    assert "  # 1 image file was not found: add `images: FOLDER` above\n" in (tmp_path / "spec.yaml").read_text()
     load_spec(tmp_path / "spec.yaml")
+
+
+def test_the_folder_of_the_images_may_be_given(tmp_path: Path) -> None:
+    path = coco(tmp_path / "parts" / "train.json")
+    coco(tmp_path / "parts" / "val.json")
+    (tmp_path / "parts" / "images").rename(tmp_path / "far")
+    lines = write_first_spec(path, tmp_path / "spec.yaml", images=tmp_path / "far")
+    assert not any("not found" in line for line in lines)
+    spec = load_spec(tmp_path / "spec.yaml")
+    assert [source.images for source in (*spec.data.train, *spec.data.val)] == [tmp_path / "far"] * 2
 
 
 def test_what_cannot_be_done_is_told(tmp_path: Path) -> None:
@@ -186,6 +199,10 @@ def test_what_cannot_be_done_is_told(tmp_path: Path) -> None:
     out = tmp_path / "spec.yaml"
     with pytest.raises(SpecError, match=r"--family: unknown family, got 'fasterrcnn'.*did you mean 'faster_rcnn'"):
         write_first_spec(path, out, "fasterrcnn")
+    with pytest.raises(SpecError, match="--family: unknown family, got 'ssdlite'"):
+        write_first_spec(path, out, "ssdlite", backend="detectron2")
+    with pytest.raises(SpecError, match=r"unknown backend, got 'mmdett'.*did you mean 'mmdet'"):
+        write_first_spec(path, out, backend="mmdett")
     write_first_spec(path, out)
     before = out.read_text()
     with pytest.raises(SpecError, match=r"spec\.yaml: exists already; `--force` replaces it"):

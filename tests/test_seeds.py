@@ -14,6 +14,7 @@ from cvtune import seeds
 from cvtune.errors import SpecError
 from cvtune.evaluation.engines import NAMES
 from cvtune.runs import RunDir, read_json, write_json
+from cvtune.training import Start
 
 SPEC = """
 name: cells
@@ -45,12 +46,10 @@ def test_the_spread_of_scores() -> None:
 def test_each_seed_is_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "spec.yaml").write_text(SPEC)
     (tmp_path / "train.json").touch()
-    called: list[tuple[Sequence[str], bool, bool, bool]] = []
+    called: list[tuple[Sequence[str], Start]] = []
 
-    def training(
-        path: Path, overrides: Sequence[str], resume: bool, overwrite: bool, find_lr: bool, console: Console, runs: Path
-    ) -> RunDir:
-        called.append((overrides, resume, overwrite, find_lr))
+    def training(path: Path, overrides: Sequence[str], start: Start, console: Console, runs: Path) -> RunDir:
+        called.append((overrides, start))
         run = RunDir(runs / overrides[-2].removeprefix("name="))
         run.path.mkdir(parents=True)
         write_json(run.metrics, metrics_of(0.1 * len(called)))
@@ -65,10 +64,10 @@ def test_each_seed_is_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(seeds, "write_report", report)
     console = Console(record=True, width=100, file=(tmp_path / "out").open("w"))
     out = seeds.train_seeds(
-        tmp_path / "spec.yaml", 3, ["train.epochs=1"], True, False, False, console, tmp_path / "runs"
+        tmp_path / "spec.yaml", 3, ["train.epochs=1"], Start(resume=True), console, tmp_path / "runs"
     )
     assert called == [
-        (["train.epochs=1", f"name=cells-seed{seed}", f"train.seed={seed}"], True, False, False) for seed in (5, 6, 7)
+        (["train.epochs=1", f"name=cells-seed{seed}", f"train.seed={seed}"], Start(resume=True)) for seed in (5, 6, 7)
     ]
     summary = read_json(out)
     assert summary["seeds"] == [5, 6, 7]
@@ -81,4 +80,4 @@ def test_each_seed_is_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("count", [0, 1, -3])
 def test_one_seed_has_no_spread(count: int, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=f"--seeds: got {count}; 2 or more"):
-        seeds.train_seeds(tmp_path / "spec.yaml", count, (), False, False, False, Console(quiet=True))
+        seeds.train_seeds(tmp_path / "spec.yaml", count, (), Start(), Console(quiet=True))

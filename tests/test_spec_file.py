@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cvtune.errors import SpecError
+from cvtune.errors import CvtuneError, DataError, SpecError, UnsupportedError
 from cvtune.spec import Spec
-from cvtune.spec_file import check_spec, load_spec, spec_hash, spec_to_json
+from cvtune.spec_file import check_spec, errors_with_lines, load_spec, spec_hash, spec_to_json
 from cvtune.spec_problems import known_keys
 
 GOOD = """\
@@ -260,6 +260,62 @@ WRONG: dict[str, tuple[str, list[list[str]]]] = {
     "a class that is nothing": (
         GOOD + "  classes: [a, ~]\n",
         [["spec.yaml:6: data.classes[1]: got nothing; allowed: auto"]],
+    ),
+    "fields that exclude each other beside a wrong value": (
+        GOOD + "train:\n  epochs: 3\n  iterations: 30\n  seed: x\n",
+        [["spec.yaml:6: train: got epochs 3 and iterations 30"], ["spec.yaml:9: train.seed: got 'x'"]],
+    ),
+    "fields that exclude each other in two sections": (
+        GOOD + "train: {epochs: 3, iterations: 30, early_stopping: {}}\neval: {every_epochs: 0}\n",
+        [
+            ["spec.yaml:6: train: got epochs 3 and iterations 30"],
+            ["spec.yaml:6: train.early_stopping: needs scores"],
+        ],
+    ),
+    "two rules of a section": (
+        GOOD + "  image_size: {square: 300, short: 200, long: 100}\n",
+        [
+            ["spec.yaml:6: data.image_size: got square and another side"],
+            ["spec.yaml:6: data.image_size: got long 100, below short 200"],
+        ],
+    ),
+    "a list that is wrong as a whole beside a wrong value": (
+        GOOD + "  classes: [a, a]\n  workers: x\ntrain: {schedule: {milestones: [8, 3], gamma: 2}}\n",
+        [
+            ["spec.yaml:6: data.classes: 'a' is listed twice"],
+            ["spec.yaml:7: data.workers: got 'x'"],
+            ["spec.yaml:8: train.schedule.milestones: got [8, 3]; they must rise"],
+            ["spec.yaml:8: train.schedule.gamma: got 2;"],
+        ],
+    ),
+    "what a wrong value would have completed is not missing": (
+        GOOD + "  image_size: {short: x, long: 300}\n",
+        [["spec.yaml:6: data.image_size.short: got 'x'"]],
+    ),
+    "what an unknown key may have named is not missing": (
+        GOOD.replace("family:", "arch:"),
+        [["spec.yaml:2: model.arch: unknown key, got 'arch'"]],
+    ),
+    "a misspelt backend decides the families": (
+        "bakend: mmdet\n" + GOOD.replace("faster_rcnn", "rtmdte"),
+        [
+            ["spec.yaml:1: bakend: unknown key", "did you mean 'backend'?"],
+            ["spec.yaml:3: model.family: unknown family, got 'rtmdte'", "did you mean 'rtmdet'?"],
+        ],
+    ),
+    "a misspelt family decides the backbones": (
+        GOOD.replace("{family: faster_rcnn}", "{famly: fcos, backbone: resnet50}"),
+        [
+            ["spec.yaml:2: model.backbone: unknown backbone for fcos, got 'resnet50'"],
+            ["spec.yaml:2: model.famly: unknown key", "did you mean 'family'?"],
+        ],
+    ),
+    "misspelt validation data are not missing": (
+        GOOD.replace("val: val.json", "vall: vla.json"),
+        [
+            ["spec.yaml:5: data.val: no such file or folder, got 'vla.json'", "did you mean 'val.json'?"],
+            ["spec.yaml:5: data.vall: unknown key", "did you mean 'val'?"],
+        ],
     ),
     "stopping without scores": (
         GOOD + "eval: {every_epochs: 0}\ntrain:\n  early_stopping: {patience: 3}\n",
@@ -595,11 +651,13 @@ WRONG_OVERRIDES = [
     ("epochs=3", "override 'epochs=3': epochs: unknown key"),
     ("train.epochs", "override 'train.epochs': not an override; write KEY=VALUE"),
     ("=3", "override '=3': not an override"),
+    ("train..epochs=3", "override 'train..epochs=3': not an override"),
+    ("[0]=3", "override '[0]=3': not an override"),
     ("train.epochs.x=3", "override 'train.epochs.x=3': train.epochs.x: train.epochs is '2' and has no key 'x'"),
     ("data.test.2=a.json", "override 'data.test.2=a.json': data.test.2: no item '2' in data.test; allowed: 0 to 1"),
     ("data.train.1.images=images", "no item '1' in data.train; allowed: 0"),
     ("data.test.x=1", "no item 'x' in data.test; allowed: 0 to 1"),
-    ("data.classes=[a", "override 'data.classes=[a': not valid YAML: "),
+    ("data.classes=[a", "override 'data.classes=[a': not valid YAML: while parsing a flow sequence, expected ','"),
     ("data.val=nothing.json", "override 'data.val=nothing.json': data.val: no such file or folder, got 'nothing.json'"),
     ("train={seed: 1, seed: 2}", "override 'train={seed: 1, seed: 2}': train.seed: the key is given twice"),
     ("native.a=on", "override 'native.a=on': native.a: got on, which YAML 1.1 reads as true"),
@@ -621,6 +679,30 @@ def test_a_wrong_override_is_told_as_one(folder: Path, override: str, expected: 
 def test_an_override_mends_a_mistake_of_the_file(folder: Path) -> None:
     path = write(folder, GOOD + "train: {epochs: x}\n")
     assert load_spec(path, ["train.epochs=2"]).train.epochs == 2
+
+
+# what is raised while the spec is used, and what is told
+RAISED = {
+    "data.classes: 'x' is not in the data": "spec.yaml:6: data.classes: 'x' is not in the data",
+    "data.classes[1]: 'x'": "spec.yaml:6: data.classes[1]: 'x'",
+    "model.zoo: unknown config": "spec.yaml:2: model.zoo: unknown config",
+    "run.device: no CUDA": "spec.yaml: run.device: no CUDA",
+    "data.batch_size: 3 is too many": "override 'data.batch_size=3': data.batch_size: 3 is too many",
+    "train.json: not JSON": "train.json: not JSON",
+    "cells.json: no such file": "cells.json: no such file",
+    "model.zoo: a\nrun.nodes: b": "spec.yaml:2: model.zoo: a\nspec.yaml: run.nodes: b",
+}
+
+
+@pytest.mark.parametrize("kind", [SpecError, DataError, UnsupportedError])
+@pytest.mark.parametrize("message", RAISED)
+def test_an_error_of_a_specs_use_is_told_with_the_line_of_its_key(
+    folder: Path, message: str, kind: type[CvtuneError]
+) -> None:
+    path = write(folder, GOOD + "  classes: [a, x]\n")
+    with pytest.raises(kind) as caught, errors_with_lines(path, ["data.batch_size=3"]):
+        raise kind(message)
+    assert str(caught.value).replace(f"{folder}/", "") == RAISED[message]
 
 
 def test_json_loses_nothing(folder: Path) -> None:

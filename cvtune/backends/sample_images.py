@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 
 from cvtune.data.coco import Rle
 from cvtune.data.coco_structs import CocoAnnotation, CocoImage, CocoTruth
-from cvtune.data.draw import Object, draw_objects
+from cvtune.data.draw import Object, draw_objects, side_by_side
 from cvtune.data.geometry import mask_to_rle, rle_from_json, rle_to_mask, segmentation_to_rle
 from cvtune.data.images import read_rgb
 from cvtune.errors import DataError
@@ -126,8 +126,7 @@ class SampleImages:
             mask = _mask(result.get("segmentation"), image.size_wh, image.rgb)
             name = self.names[result["category_id"] - 1]
             predicted.append((_scaled(result["bbox"], image.size_wh, image.rgb), name, float(result["score"]), mask))
-        gap = np.full((image.rgb.shape[0], 4, 3), 255, np.uint8)
-        pair = np.concatenate([image.truth, gap, draw_objects(image.rgb, predicted)], axis=1)
+        pair = side_by_side(image.truth, draw_objects(image.rgb, predicted))
         buffer = io.BytesIO()
         Pillow.fromarray(pair).save(buffer, "JPEG", quality=QUALITY)
         return buffer.getvalue()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cvtune.data.coco import Rle
 from cvtune.data.geometry import rle_to_mask
 
-__all__ = ["Object", "class_colour", "draw_comparison", "draw_objects"]
+__all__ = ["Object", "class_colour", "draw_objects", "side_by_side"]
 
 Object = tuple[tuple[float, float, float, float], str, float | None, Rle | None]
 """Box as left, top, width, height in pixels; class name; score or None; mask or None."""
@@ -73,10 +73,9 @@ def draw_objects(rgb: _Rgb, objects: Iterable[Object]) -> _Rgb:
     return out
 
 
-def draw_comparison(rgb: _Rgb, truth: Iterable[Object], predictions: Iterable[Object]) -> _Rgb:
-    """Ground truth on the left, predictions on the right, four white columns between: uint8 [h, 2 w + 4, 3]."""
-    gap = np.full((rgb.shape[0], 4, 3), 255, np.uint8)
-    return np.concatenate([draw_objects(rgb, truth), gap, draw_objects(rgb, predictions)], axis=1)
+def side_by_side(left: _Rgb, right: _Rgb) -> _Rgb:
+    """Two pictures of one size with four white columns between: uint8 [h, 2 w + 4, 3]."""
+    return np.concatenate([left, np.full((left.shape[0], 4, 3), 255, np.uint8), right], axis=1)
 
 
 def _shade(out: _Rgb, rle: Rle, colour: tuple[int, int, int]) -> None:

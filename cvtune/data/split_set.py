@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from cvtune.data.coco import Dataset, save_coco
 from cvtune.data.merge import merge_datasets
 from cvtune.data.parts import read_parts
 from cvtune.data.receipt import Receipt
 from cvtune.data.record import keep_sources, write_record
 from cvtune.data.split import split_dataset
+from cvtune.errors import SpecError
 from cvtune.meter import stage
 from cvtune.spec import SplitSpec
 from cvtune.staging import staged
 
-__all__ = ["split_set"]
+__all__ = ["parse_split", "split_set"]
 
 
 def split_set(
@@ -70,6 +73,19 @@ def split_set(
                 save_coco(part_set, target)
         write_record(staging, receipt, [source], {"format": "coco", "split": {**how, "parts": got}})
     return receipt, got
+
+
+def parse_split(val: float, test: float, by: str, seed: int) -> SplitSpec:
+    """The command line's shares, group and seed.
+
+    Raises:
+        SpecError: one of them is wrong.
+    """
+    try:
+        return SplitSpec(val=val, test=test, by=by, seed=seed)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'shares'}: {e['msg']}" for e in error.errors())
+        raise SpecError(f"split: {told}; --by takes image, prefix or field:NAME") from None
 
 
 def _contents(part: Dataset) -> Mapping[str, Any]:

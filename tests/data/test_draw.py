@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cvtune.data.coco import Rle
-from cvtune.data.draw import Object, class_colour, draw_comparison, draw_objects
+from cvtune.data.draw import Object, class_colour, draw_objects, side_by_side
 from cvtune.data.geometry import mask_to_rle
 
 BOX = (30.0, 40.0, 50.0, 20.0)
@@ -134,11 +134,10 @@ def test_a_mask_of_another_size_is_refused() -> None:
         draw_objects(_image(), [(BOX, "cat", None, _mask(10, 10))])
 
 
-def test_a_comparison_has_truth_on_the_left_and_predictions_on_the_right() -> None:
-    truth: list[Object] = [(BOX, "cat", None, _mask())]
-    found: list[Object] = [(BOX, "dog", 0.9, None)]
-    drawn = draw_comparison(_image(), truth, found)
+def test_pictures_side_by_side_have_white_columns_between() -> None:
+    left, right = _image(), draw_objects(_image(), [(BOX, "dog", 0.9, None)])
+    drawn = side_by_side(left, right)
     assert drawn.shape == (120, 2 * 160 + 4, 3)
-    np.testing.assert_array_equal(drawn[:, :160], draw_objects(_image(), truth))
+    np.testing.assert_array_equal(drawn[:, :160], left)
     assert (drawn[:, 160:164] == 255).all()
-    np.testing.assert_array_equal(drawn[:, 164:], draw_objects(_image(), found))
+    np.testing.assert_array_equal(drawn[:, 164:], right)

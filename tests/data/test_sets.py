@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from cvtune import verbs
 from cvtune.data.coco import load_coco
 from cvtune.data.draw_set import draw_set
 from cvtune.data.merge_sets import merge_sets, parse_renames
-from cvtune.data.split_set import split_set
+from cvtune.data.split_set import parse_split, split_set
 from cvtune.errors import DataError, SpecError
 from cvtune.spec import SplitSpec
 
@@ -82,9 +81,9 @@ def test_new_images_move_no_old_one(tmp_path: Path) -> None:
         ({"by": "folder"}, "split: by: .*--by takes image, prefix or field:NAME"),
     ],
 )
-def test_impossible_shares_are_told_in_one_line(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_impossible_shares_are_told_in_one_line(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message) as raised:
-        verbs.split(tmp_path, tmp_path / "out", **options)
+        parse_split(**{"val": 0.15, "test": 0.0, "by": "image", "seed": 0, **options})
     assert "\n" not in str(raised.value)
 
 

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 from torch import nn
 
 from cvtune.backends.mmdet.zoo import require_packages
@@ -29,8 +30,11 @@ def read_config(run: RunDir) -> Config:
     Raises:
         MissingDependencyError: it needs a package that is not installed.
     """
-    require_packages(Config.fromfile(run.config, import_custom_modules=False).to_dict())
-    return Config.fromfile(run.config)
+    config = Config.fromfile(run.config, import_custom_modules=False)
+    require_packages(config.to_dict())
+    if custom := config.get("custom_imports"):
+        import_modules_from_strings(**custom)
+    return config
 
 
 def build_model(config: Config) -> nn.Module:
