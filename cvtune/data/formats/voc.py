@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image
 from cvtune.data.formats import ReadSource
@@ -21,13 +22,16 @@ from cvtune.data.formats.voc_xml import (
     VocLayout,
     find_layout,
     is_voc,
-    parse_xml,
     read_voc_files,
     subset_ids,
 )
+from cvtune.data.formats.xml_files import parse_xml
 from cvtune.data.image_files import ImageFinder
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 __all__ = ["detect", "image_names", "read", "subsets", "write"]
 
@@ -62,13 +66,18 @@ def detect(path: Path) -> str | None:
         if len(others) > len(layout.names):
             return None
     looked = [layout.annotations.joinpath(*parts) for parts in layout.names[:: max(1, len(layout.names) // 8)]]
-    try:
-        voc = sum(is_voc(parse_xml(file)) for file in looked)
-    except DataError:
-        voc = 1 if layout.annotations.name in ANNOTATIONS else 0
-    if voc * 2 < len(looked) or not voc:
+    told = [is_voc(root) for file in looked if (root := _root(file)) is not None]
+    if 2 * sum(told) < len(told) or not (any(told) or (not told and layout.annotations.name in ANNOTATIONS)):
         return None
     return f"{len(layout.names)} .xml files of <annotation> in {layout.annotations}"
+
+
+def _root(file: Path) -> Element | None:
+    """The root of an XML file; None of one that is damaged, which tells nothing here, and is an error when read."""
+    try:
+        return parse_xml(file)
+    except DataError:
+        return None
 
 
 def subsets(path: Path) -> tuple[str, ...]:
@@ -117,6 +126,8 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     matched: list[Judged] = []
     for file in chosen:
         path, name, remark = found[file.key]
+        if file.encoding:
+            receipt.repair("text-encoding", file.label, f"it is not what it says; read as {file.encoding}")
         if remark:
             receipt.note("file-name-differs", file.label, remark)
         if file.key in scan.filled and file.width:
