@@ -27,6 +27,7 @@ from cvtune.data.coco import (
 )
 from cvtune.data.coco_file import CocoFile, open_coco
 from cvtune.data.coco_shapes import NUMBERS, box_of, is_polygons, polygon_views
+from cvtune.data.far_images import FarImages
 from cvtune.data.geometry import rle_from_json, segmentation_area, segmentation_bbox_xywh
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError
@@ -114,7 +115,8 @@ def _categories(file: CocoFile, path: Path, receipt: Receipt | None) -> dict[Id,
 
 
 def _images(file: CocoFile, path: Path, folder: Path | None, receipt: Receipt | None) -> dict[Id, Image]:
-    finder = ImageFinder(image_folders(path.absolute(), folder.absolute() if folder else None))
+    given, where = folder.absolute() if folder else None, path.absolute()
+    finder = ImageFinder(image_folders(where, given), FarImages(given or where.parent, where))
     found: dict[Id, Image] = {}
     for record in chain.from_iterable(file.chunks("images")):
         at = f"{file.where}: images[{len(found)}]"

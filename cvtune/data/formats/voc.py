@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image
+from cvtune.data.far_images import FarImages
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.voc_objects import Judged, Masks, Numbers, find_origin, judge
@@ -26,7 +27,7 @@ from cvtune.data.formats.voc_xml import (
     subset_ids,
 )
 from cvtune.data.formats.xml_files import parse_xml
-from cvtune.data.image_files import ImageFinder
+from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
@@ -236,6 +237,7 @@ def _find_images(
     The images of a set in splits are called by their path below the root, which tells those of one name apart.
     """
     finders: dict[tuple[str, ...], ImageFinder] = {}
+    fars: dict[tuple[str, ...], FarImages] = {}
     stems = {file.key.rpartition("/")[2] for file in files}
     found: dict[str, tuple[Path | None, str, str]] = {}
     for file in files:
@@ -258,6 +260,8 @@ def _find_images(
             if own is not None and (named is None or named[0].stem in stems):
                 match = own
         if match is None:
+            match = _far(fars.setdefault(above, FarImages(images or layout.root, Path(*above))), file)
+        if match is None:
             found[file.key] = (None, file.file_name or file.key, "")
             continue
         within = layout.root if above and match[0].is_relative_to(layout.root) else match[1]
@@ -266,6 +270,14 @@ def _find_images(
         other = bool(file.file_name) and match[0].stem.lower() not in {says.stem.lower(), says.name.lower()}
         found[file.key] = (match[0], name, f"names {file.file_name}, {name} was taken" if other else "")
     return found
+
+
+def _far(images: FarImages, file: VocFile) -> tuple[Path, Path] | None:
+    """The image that no usual folder holds: by its name, or by that of the XML file."""
+    stated = PurePosixPath(file.file_name.replace("\\", "/")).name
+    tried = (images.find((name,), IMAGE_SUFFIXES, any_suffix=True) for name in (stated, file.key) if name)
+    path = next(filter(None, tried), None)
+    return None if path is None else (path, images.root)
 
 
 def _beside(finder: ImageFinder, key: str) -> tuple[Path, Path] | None:
