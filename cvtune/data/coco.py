@@ -27,6 +27,7 @@ __all__ = [
     "Polygon",
     "Rle",
     "Segmentation",
+    "is_plausible_size",
     "load_coco",
     "make_annotation",
     "save_coco",
@@ -36,6 +37,8 @@ __all__ = [
 Id = int | str
 # So many records are written at a time.
 BLOCK = 1000
+# pycocotools counts pixels, and fifths of them along a side, in 32 bits, and takes memory for every fifth.
+MOST_PIXELS, LONGEST_SIDE = 2**30, 2**20
 
 Polygon: TypeAlias = "NDArray[np.float64]"
 
@@ -114,6 +117,11 @@ class Dataset:
     annotations: tuple[Annotation, ...]
     categories: tuple[Category, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_plausible_size(width: int, height: int) -> bool:
+    """Whether masks of such an image can be counted. Larger than any image, a size is a mistake of the file."""
+    return width * height <= MOST_PIXELS and max(width, height) <= LONGEST_SIDE
 
 
 def load_coco(path: Path, images: Path | None = None, receipt: Receipt | None = None) -> Dataset:

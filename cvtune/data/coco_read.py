@@ -14,9 +14,20 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 
-from cvtune.data.coco import Annotation, Category, Dataset, Id, Image, Polygon, Segmentation, make_annotation
+from cvtune.data.coco import (
+    Annotation,
+    Category,
+    Dataset,
+    Id,
+    Image,
+    Polygon,
+    Segmentation,
+    is_plausible_size,
+    make_annotation,
+)
 from cvtune.data.coco_file import CocoFile, open_coco
 from cvtune.data.coco_shapes import NUMBERS, box_of, is_polygons, polygon_views
+from cvtune.data.far_images import FarImages
 from cvtune.data.geometry import rle_from_json, segmentation_area, segmentation_bbox_xywh
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError
@@ -104,7 +115,8 @@ def _categories(file: CocoFile, path: Path, receipt: Receipt | None) -> dict[Id,
 
 
 def _images(file: CocoFile, path: Path, folder: Path | None, receipt: Receipt | None) -> dict[Id, Image]:
-    finder = ImageFinder(image_folders(path.absolute(), folder.absolute() if folder else None))
+    given, where = folder.absolute() if folder else None, path.absolute()
+    finder = ImageFinder(image_folders(where, given), FarImages(given or where.parent, where))
     found: dict[Id, Image] = {}
     for record in chain.from_iterable(file.chunks("images")):
         at = f"{file.where}: images[{len(found)}]"
@@ -119,6 +131,11 @@ def _images(file: CocoFile, path: Path, folder: Path | None, receipt: Receipt | 
         where_found = _find(file_name, finder)
         width, height = record.pop("width", None), record.pop("height", None)
         who = f"{path.name} image {image_id}"
+        if type(width) is type(height) is int and not is_plausible_size(width, height):
+            if receipt is None:
+                raise DataError(f"{at}: an image of {width} x {height} pixels is too large; correct width and height")
+            receipt.repair("image-size-implausible", who, f"{width} x {height} pixels")
+            width = height = None
         if _no_size(width, height):
             if where_found is not None:
                 width, height = _size_wh_of_file(where_found)

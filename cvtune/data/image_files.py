@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from cvtune.data.far_images import FarImages, without_address
 from cvtune.errors import DataError
 
 __all__ = ["IMAGE_SUFFIXES", "ImageFinder", "image_folders"]
@@ -19,11 +20,13 @@ class ImageFinder:
     """Looks a file name up in a list of folders, first folder first.
 
     In each folder: the name with its own subfolders, the base name alone, the base name whatever its case, and last the
-    stem with any image suffix. A name never leads out of a folder: `..` and drive letters are cut off.
+    stem with any image suffix. A name never leads out of a folder: `..` and drive letters are cut off. Of an address
+    (https://...) the path counts.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        """Remember the folders that exist."""
+    def __init__(self, folders: Sequence[Path], far: FarImages | None = None) -> None:
+        """Remember the folders that exist; `far` is asked where none of them has an image."""
+        self._far = far
         self.folders = list(dict.fromkeys(folder for folder in folders if folder.is_dir()))
         self._names: dict[Path, dict[str, str]] = {}
         self._lower: dict[Path, dict[str, str]] = {}
@@ -36,7 +39,8 @@ class ImageFinder:
             name: a file name or relative path as an annotation says it, slashes of either kind.
             any_suffix: also try the stem with any image suffix.
         """
-        parts = [part for part in name.strip().replace("\\", "/").split("/") if part not in {"", ".", ".."}]
+        plain = without_address(name.strip())
+        parts = [part for part in plain.replace("\\", "/").split("/") if part not in {"", ".", ".."}]
         if not parts:
             return None
         for folder in self.folders:
@@ -53,7 +57,8 @@ class ImageFinder:
                 found = stems.get(stem) or stems.get(stem.lower())
             if found is not None:
                 return folder / found, folder
-        return None
+        path = self._far.find(parts, IMAGE_SUFFIXES, any_suffix) if self._far is not None else None
+        return (path, self._far.root) if self._far is not None and path is not None else None
 
     def describe(self) -> str:
         """The folders, for an error message."""

@@ -501,6 +501,20 @@ def test_images_are_found_in_the_folder_given_and_by_absolute_names(tmp_path: Pa
     assert load_coco(write(changed("images", file_name="../elsewhere/b.jpg")), tmp_path / "set").images[0].path is None
 
 
+@pytest.mark.parametrize("size", [(10**9, 10**9), (2**21, 1), (10**400, 10**400)])
+def test_a_size_that_no_image_has_is_read_from_the_image(tmp_path: Path, write: Write, size: tuple[int, int]) -> None:
+    Pillow.new("RGB", (9, 8)).save(tmp_path / "a.png")
+    far = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[1e308, 1e308, 1, 1, -1e308, 5]]}
+    record = {"id": 1, "file_name": "a.png", "width": size[0], "height": size[1]}
+    path = write({"images": [record], "annotations": [far], "categories": [{"id": 1, "name": "x"}]})
+    receipt = Receipt()
+    [image] = load_coco(path, receipt=receipt).images
+    assert (image.width, image.height) == (9, 8)
+    assert [event.code for event in receipt.events][:2] == ["image-size-implausible", "image-size-filled"]
+    with pytest.raises(DataError, match="too large"):
+        load_coco(path)
+
+
 def test_a_missing_size_is_read_from_the_image(tmp_path: Path, write: Write) -> None:
     content = changed("images", width=None, height=None)
     path = write(content)

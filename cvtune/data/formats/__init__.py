@@ -124,7 +124,9 @@ def detect_format(path: Path) -> tuple[str, str]:
     if len(found) == 1:
         return next(iter(found.items()))
     if not found:
-        raise DataError(f"{path}: not annotations of a known format ({', '.join(FORMATS)}); {_contents(path)}")
+        from cvtune.data.formats.contents import describe
+
+        raise DataError(f"{path}: not annotations of a known format: {describe(path)}; known: {', '.join(FORMATS)}")
     candidates = "; ".join(f"{name}: {evidence}" for name, evidence in found.items())
     raise DataError(f"{path}: several formats fit; name one with `format` or `--from`; candidates: {candidates}")
 
@@ -139,24 +141,3 @@ def read_source(source: ReadSource, format: str, receipt: Receipt) -> Dataset:
         raise DataError(f"{source.path}: no such file or folder; correct the path of the annotations")
     name = detect_format(source.path)[0] if format == "auto" else format
     return load_format(name).read(source, receipt)
-
-
-def _contents(path: Path) -> str:
-    """What lies there, for an error."""
-    if path.is_file():
-        if path.suffix.lower() == ".json":
-            from cvtune.data.coco_file import open_coco
-
-            try:
-                open_coco(path)
-            except DataError as error:
-                return f"read as COCO: {error}"
-        if path.suffix.lower() in {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"}:
-            return "it is an archive; unpack it, and give the folder"
-        return f"it is a {path.suffix or 'suffixless'} file of {path.stat().st_size:,} bytes"
-    suffixes: dict[str, int] = {}
-    for entry in path.iterdir():
-        kind = "folders" if entry.is_dir() else entry.suffix.lower() or "suffixless"
-        suffixes[kind] = suffixes.get(kind, 0) + 1
-    listed = ", ".join(f"{n} {kind}" for kind, n in sorted(suffixes.items(), key=lambda item: -item[1])[:6])
-    return f"the folder holds {listed or 'nothing'}"

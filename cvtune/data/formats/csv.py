@@ -100,7 +100,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         hint = nearest(source.subset, allowed)
         raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: {', '.join(allowed) or 'none'}{hint}")
     chosen = every if source.subset is None else [every[allowed.index(source.subset)]]
-    names = {_class(row, f.columns) for f in every for row in f.table.rows if not _is_bare(row, f.columns)}
+    names = {_class(row, f.columns) for f in every for row in f.table.rows if not _is_boxless(row, f.columns)}
     normalised = _normalised(every)
     for file in chosen:
         unit = "shares of the image" if normalised else "pixels"
@@ -140,7 +140,7 @@ def _is_table(file: Path) -> bool:
     columns = find_columns(head.columns)
     if columns is None:
         return False
-    boxed = [row for row in head.rows if not _is_bare(row, columns)]
+    boxed = [row for row in head.rows if not _is_boxless(row, columns)]
     good = sum(_numbers(row, columns) is not None for row in boxed)
     return 2 * good >= len(boxed)
 
@@ -207,9 +207,14 @@ def _class(row: Row, columns: Columns) -> str:
     return _text(row.cells[columns.at["class"]]) if "class" in columns.at else ONE_CLASS
 
 
+def _is_boxless(row: Row, columns: Columns) -> bool:
+    """Whether the row says no box at all: its class, if any ("No finding"), is of the whole image."""
+    return not any(_text(row.cells[i]) for i in columns.box)
+
+
 def _is_bare(row: Row, columns: Columns) -> bool:
     """Whether the row is an image without an object."""
-    return not any(_text(row.cells[i]) for i in columns.box) and not ("class" in columns.at and _class(row, columns))
+    return _is_boxless(row, columns) and not ("class" in columns.at and _class(row, columns))
 
 
 def _numbers(row: Row, columns: Columns) -> Numbers | None:
@@ -303,7 +308,8 @@ def _shape(row: Row, file: _File, scale_wh: tuple[int, int] | None, origin: Any)
     numbers = _numbers(row, columns)
     if numbers is None:
         said = ", ".join(f"{columns.names[i]}={_text(row.cells[i]) or 'missing'}" for i in columns.box)
-        return Shape(where, name, fault=("box-not-numeric", said[:200]), iscrowd=crowd, extra=extra)
+        code = "box-missing" if _is_boxless(row, columns) else "box-not-numeric"
+        return Shape(where, name, fault=(code, said[:200]), iscrowd=crowd, extra=extra)
     box = _corners(numbers, columns.kind)
     # Without a size the image is left out, with all its objects, so that the scale does not matter.
     width, height = scale_wh or (1, 1)

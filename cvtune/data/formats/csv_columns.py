@@ -14,7 +14,7 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "image": (
             "filename", "file", "imagename", "imagepath", "filepath", "imgpath", "imgname", "path", "image", "img",
-            "imageid", "imgid", "frame",
+            "imageid", "imgid", "imageurl", "imgurl", "url", "uri", "frame",
         ),
         "class": (
             "class", "label", "classname", "labelname", "category", "categoryname", "objectclass", "object", "name",

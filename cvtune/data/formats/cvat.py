@@ -18,7 +18,7 @@ from cvtune.data.formats.entries import MOST_PIXELS, Entry, Patch, Shape, assemb
 from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files
 from cvtune.data.formats.groups import join_groups
 from cvtune.data.formats.texts import number, whole
-from cvtune.data.formats.voc_xml import parse_xml
+from cvtune.data.formats.xml_files import parse_xml
 from cvtune.data.outlines import box_polygon, ellipse_polygon
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
@@ -65,7 +65,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     chosen = set(files.of_subset(source.subset) if by_folder else files.files)
     roots: dict[Path, Element] = {}
     for file in files.files:
-        root = parse_xml(file)
+        root = parse_xml(file, receipt, files.label(file))
         if _is_cvat(root):
             roots[file] = root
         else:

@@ -17,7 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from cvtune.data.coco import Annotation, Category, Dataset, Id, Image, Polygon, Segmentation, make_annotation
+from cvtune.data.coco import (
+    Annotation,
+    Category,
+    Dataset,
+    Id,
+    Image,
+    Polygon,
+    Segmentation,
+    is_plausible_size,
+    make_annotation,
+)
 from cvtune.data.geometry import mask_to_rle, rle_bbox_xywh, segmentation_area, segmentation_bbox_xywh
 from cvtune.data.images import DAMAGED, image_header
 from cvtune.data.outlines import clip_polygon
@@ -41,8 +51,6 @@ __all__ = [
 ROUNDING = 0.01
 # Larger masks than any image: 16,384 x 16,384.
 MOST_PIXELS = 2**28
-# pycocotools counts pixels in 32 bits.
-LARGEST = 2**30
 Corners = tuple[float, float, float, float]
 
 
@@ -178,7 +186,7 @@ def assemble(
         receipt.count_in(1, names)
         if entry.path is None:
             (embedded if entry.embedded else missing).add(entry.file_name)
-        if entry.size_wh is not None and entry.size_wh[0] * entry.size_wh[1] > LARGEST:
+        if entry.size_wh is not None and not is_plausible_size(*entry.size_wh):
             detail = f"{entry.size_wh[0]} x {entry.size_wh[1]} pixels"
             receipt.repair("image-size-implausible", entry.where, detail)
             entry = replace(entry, size_wh=None)

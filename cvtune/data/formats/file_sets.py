@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from cvtune.data.far_images import FarImages, without_address
 from cvtune.data.formats.listing import levels
 from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
@@ -122,9 +123,11 @@ class Finders:
         if file.parent not in self._finders:
             # The stem is not the file's own: only folders, not names, make a difference here.
             folders = image_folders(file.parent / "annotations.x", self._images)
-            self._finders[file.parent] = ImageFinder([*folders, *self._more])
+            relative = file.relative_to(self._root) if file.is_relative_to(self._root) else file
+            far = FarImages(self._images if self._images is not None else self._root, relative)
+            self._finders[file.parent] = ImageFinder([*folders, *self._more], far)
         finder = self._finders[file.parent]
-        plain = name.replace("\\", "/").replace("\0", "")
+        plain = without_address(name).replace("\\", "/").replace("\0", "")
         parts = [part for part in plain.split("/") if part not in {"", ".", ".."} and not part.endswith(":")]
         below = file.parent.relative_to(self._root) if file.parent.is_relative_to(self._root) else Path()
         if below.parts and parts:

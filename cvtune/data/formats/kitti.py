@@ -53,6 +53,9 @@ FIELDS = {
 }
 
 
+NUMERIC = re.compile(r"[-+]?(\d|\.\d|nan$|inf)", re.IGNORECASE)
+
+
 def detect(path: Path) -> str | None:
     """Evidence that `path` is KITTI: text files whose lines are a word and 14 or 15 numbers, or those of tracks."""
     files = label_files(path, _is_kitti)
@@ -156,6 +159,8 @@ def _fields(line: str) -> list[str] | None:
     tracked: list[str] = []
     if len(fields) in {17, 18} and all(number(field).is_integer() for field in fields[:2]):
         tracked, fields = fields[:2], fields[2:]
+    words = next((i for i, field in enumerate(fields) if NUMERIC.match(field)), 0)  # TAO writes "traffic light"
+    fields = [" ".join(fields[:words]), *fields[words:]] if words > 1 else fields
     if len(fields) not in {15, 16} or math.isfinite(number(fields[0])):
         return None
     if sum(math.isfinite(number(field)) for field in fields[1:]) < 8:

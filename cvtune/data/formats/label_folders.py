@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cvtune.data.far_images import FarImages
 from cvtune.data.formats.entries import size_of_image
 from cvtune.data.formats.file_sets import FileSet
 from cvtune.data.formats.listing import folders_in, names_in
@@ -81,7 +82,8 @@ class Beside:
                 places = [base / name for base in bases for name in self._names]
                 places = [self._images / folder.name, *places] if top else places
                 places += bases
-            self._finders[folder] = ImageFinder(places)
+            root = self._images if self._images is not None else self._root
+            self._finders[folder] = ImageFinder(places, FarImages(root, file.relative_to(self._root)))
         found = self._finders[folder].find(file.stem, any_suffix=True)
         if found is None:
             return None, f"{top}/{file.stem}.png" if self._several and top else f"{file.stem}.png"

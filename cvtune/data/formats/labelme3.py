@@ -14,7 +14,7 @@ from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Patch, Shape, alphabetical, assemble, decode_png
 from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files
 from cvtune.data.formats.texts import number, whole
-from cvtune.data.formats.voc_xml import parse_xml
+from cvtune.data.formats.xml_files import parse_xml
 from cvtune.data.outlines import box_polygon
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, UnsupportedError
@@ -51,7 +51,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     finders = Finders(files.root, source.images, map(files.label, files.files), IMAGES)
     entries: dict[Path, Entry] = {}
     for file in files.files:
-        root = parse_xml(file)
+        root = parse_xml(file, receipt, files.label(file))
         if _is_labelme(root):
             entries[file] = _entry(root, file, files, finders)
         else:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["folders_in", "kinds_below", "levels", "names_in"]
+__all__ = ["folders_in", "kinds_below", "levels", "names_in", "walk"]
 
 # x.tfrecord-00003-of-00010 is a .tfrecord; of many XML files some are looked into.
 LOOK_AT = 8
@@ -30,7 +30,7 @@ def kinds_below(path: Path) -> frozenset[str]:
         suffix = Path(SHARD.sub("", path.name)).suffix.lower()
         return frozenset({suffix}) | (_tags(str(path)) if suffix == ".xml" else frozenset())
     kinds = {f"{os.path.basename(os.path.realpath(path)).lower()}/"}
-    for above, folders, files in _walk(str(path)):
+    for above, folders, files in walk(str(path)):
         kinds.update(f"{name.lower()}/" for name in folders)
         kinds.update({os.path.splitext(SHARD.sub("", name))[1] for name in files})
         xml = sorted(name for name in files if name.lower().endswith(".xml"))
@@ -55,7 +55,7 @@ def names_in(folder: Path, suffixes: tuple[str, ...], deep: bool = False) -> lis
     Each as the folders above it and its name: paths of a hundred thousand files take a second to make.
     """
     found: list[tuple[str, ...]] = []
-    for above, _, files in _walk(str(folder), deep):
+    for above, _, files in walk(str(folder), deep):
         found += [(*above, name) for name in files if name.lower().endswith(suffixes)]
     return sorted(found)
 
@@ -79,7 +79,7 @@ def levels(folder: Path, suffixes: tuple[str, ...], deepest: int) -> Iterator[li
         level = below
 
 
-def _walk(root: str, deep: bool = True) -> Iterator[tuple[tuple[str, ...], list[str], list[str]]]:
+def walk(root: str, deep: bool = True) -> Iterator[tuple[tuple[str, ...], list[str], list[str]]]:
     """(the folders above, the names of folders, the names of files) of a folder and those below; cycles end."""
     seen: set[str] = set()
     waiting: list[tuple[tuple[str, ...], str]] = [((), root)]

@@ -1,7 +1,8 @@
 """MOT Challenge's ground truth: ``<sequence>/gt/gt.txt`` and ``seqinfo.ini`` beside ``img1``.
 
 A line is frame, track, left, top, width, height, flag, class, visibility; in the sets of 2015 there are world
-coordinates instead of the last two. Frames and pixels count from 1.
+coordinates instead of the last two. Frames and pixels count from 1. CVAT and Datumaro write a list of their own classes
+beside it, ``gt/labels.txt``, and pixels from 0.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import configparser
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +46,14 @@ def subsets(path: Path) -> tuple[str, ...]:
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
-    """Read all frames of all sequences; category ids are MOT's, 1 to 13.
+    """Read all frames of all sequences; category ids are MOT's, 1 to 13, or the places in ``labels.txt``, from 1.
 
     `track_id`, `flag` and `visibility` are in `Annotation.extra`, `sequence` and `frame` in `Image.extra`. Objects of
-    flag 0, which MOT's scores leave out, are kept. Pixels start at 1 unless `origin` says 0.
+    flag 0, which MOT's scores leave out, are kept. Pixels start at 1, with ``labels.txt`` at 0; `origin` overrides.
 
     Raises:
-        DataError: there is no gt.txt, seqinfo.ini is malformed, an unknown subset, or no frame has a size.
+        DataError: there is no gt.txt, seqinfo.ini is malformed, lists of classes differ, an unknown subset, or no frame
+            has a size.
     """
     files = _files(source.path)
     if not files:
@@ -60,13 +63,17 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         hint = nearest(source.subset, allowed)
         raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: {', '.join(allowed) or 'none'}{hint}")
     root = source.path if source.path.is_dir() else source.path.parent.parent.parent
-    origin = 1 if source.origin == "auto" else source.origin
-    receipt.note("origin-defined" if source.origin == "auto" else "origin-given", str(source.path), f"{origin}-based")
+    listed = _listed(files)
+    names = listed or NAMES
+    origin, code, why = (0 if listed else 1), "origin-defined", ", as its labels.txt shows" if listed else ""
+    if source.origin != "auto":
+        origin, code, why = source.origin, "origin-given", ""
+    receipt.note(code, str(source.path), f"{origin}-based{why}")
     entries: list[Entry] = []
     first = 1
     for file in files:
         chosen = source.subset is None or _split(file, source.path) == source.subset
-        found = _sequence(file, root, source.images, origin, receipt if chosen else Receipt())
+        found = _sequence(file, root, source.images, (origin, names), receipt if chosen else Receipt())
         if chosen:
             entries += found
             receipt.files.append(file)
@@ -75,7 +82,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     flagged = sum(shape.extra.get("flag") == 0 for entry in entries for shape in entry.shapes)
     if flagged:
         receipt.note("ignore-flag-kept", str(source.path), f"{flagged:,} objects of flag 0")
-    categories = tuple(Category(i, name) for i, name in enumerate(NAMES, start=1))
+    categories = tuple(Category(i, name) for i, name in enumerate(names, start=1))
     return assemble(entries, categories, receipt, source=source.path, first_image_id=first, sized=False)
 
 
@@ -91,6 +98,22 @@ def _files(path: Path) -> list[Path]:
         if found := sorted(path.glob(pattern)):
             return found
     return []
+
+
+def _listed(files: Sequence[Path]) -> tuple[str, ...]:
+    """The classes that the sequences list in files of their own; none where there are none."""
+    found: dict[tuple[str, ...], Path] = {}
+    for file in files:
+        lists = (folder / "labels.txt" for folder in (file.parent, file.parent.parent))
+        labels = next((labels for labels in lists if labels.is_file()), None)
+        names = [] if labels is None else read_lines(labels)
+        while names and not names[-1]:
+            names.pop()
+        if labels is not None and names:
+            found.setdefault(tuple(names), labels)
+    if len(found) > 1:
+        raise DataError(f"{', '.join(map(str, found.values()))}: list different classes; read the sequences one by one")
+    return next(iter(found), ())
 
 
 def _split(file: Path, path: Path) -> str | None:
@@ -114,8 +137,13 @@ def _fields(line: str) -> list[float] | None:
     return fields if 0 < fields[0] < 1e7 else None
 
 
-def _sequence(file: Path, root: Path, images: Path | None, origin: int, receipt: Receipt) -> list[Entry]:
-    """The frames of a sequence, those without objects too where their image is there."""
+def _sequence(
+    file: Path, root: Path, images: Path | None, numbers: tuple[int, Sequence[str]], receipt: Receipt
+) -> list[Entry]:
+    """The frames of a sequence, those without objects too where their image is there.
+
+    `numbers` are where pixels begin, and the names of the classes 1, 2, ...
+    """
     sequence = file.parent.parent
     label = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
     info = _info(sequence / "seqinfo.ini", receipt)
@@ -137,7 +165,7 @@ def _sequence(file: Path, root: Path, images: Path | None, origin: int, receipt:
             receipt.count_in(0, unknown)
             receipt.drop("row-malformed", where, f"expected 9 or 10 numbers, got {line[:80]!r}")
             continue
-        shapes[int(fields[0])].append(_shape(fields, where, origin))
+        shapes[int(fields[0])].append(_shape(fields, where, *numbers))
     frames = sorted({*paths, *shapes})
     suffix = info.get("imext", ".jpg")
     entries = []
@@ -168,10 +196,10 @@ def _info(file: Path, receipt: Receipt) -> dict[str, str]:
     return found
 
 
-def _shape(fields: list[float], where: str, origin: int) -> Shape:
+def _shape(fields: list[float], where: str, origin: int, names: Sequence[str]) -> Shape:
     # The sets of 2015 have pedestrians alone, and three world coordinates behind the flag.
     number_of_class = int(fields[7]) if len(fields) == 9 and math.isfinite(fields[7]) and abs(fields[7]) < 1e6 else 1
-    name = NAMES[number_of_class - 1] if 1 <= number_of_class <= len(NAMES) else None
+    name = names[number_of_class - 1] if 1 <= number_of_class <= len(names) else None
     extra: dict[str, Any] = {"track_id": int(fields[1])}
     if math.isfinite(fields[6]):
         extra["flag"] = int(fields[6]) if fields[6].is_integer() and abs(fields[6]) < 1e6 else fields[6]
@@ -180,7 +208,7 @@ def _shape(fields: list[float], where: str, origin: int) -> Shape:
     x, y, w, h = fields[2:6]
     if name is None:
         return Shape(
-            where, None, fault=("class-unknown", f"class {fields[7]:g}; allowed: 1 to {len(NAMES)}"), extra=extra
+            where, None, fault=("class-unknown", f"class {fields[7]:g}; allowed: 1 to {len(names)}"), extra=extra
         )
     if not math.isfinite(x + y + w + h):
         return Shape(where, name, fault=("box-not-numeric", f"left={x} top={y} width={w} height={h}"), extra=extra)

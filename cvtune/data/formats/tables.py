@@ -25,6 +25,9 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 SEPARATORS = ",;\t|"
 HEAD = 1 << 16  # bytes that are looked at to tell what a table is
 MAGIC = b"PAR1"
+# As spreadsheets of half the world write numbers, with another separator.
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+MOST_COMMENTS = 100  # lines
 LOOK_AT = 100  # rows of Parquet, for the same
 MOST_TEXTS = 1 << 14  # that are told from others at a time
 # Google's AutoML and Vertex AI: opposite corners; the other two may be there or not, and say nothing more.
@@ -85,7 +88,7 @@ def table_head(path: Path) -> Table | None:
 
 
 def _parse(path: Path, text: str) -> Table:
-    text = text.removeprefix("\ufeff")
+    text, before = _without_comments(text.removeprefix("\ufeff"))
     first = text.lstrip("\r\n").split("\n", 1)[0]
     separator = max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
@@ -99,19 +102,37 @@ def _parse(path: Path, text: str) -> Table:
             if not any(cell.strip() for cell in cells):
                 continue
             if not columns and not (columns := _bare_columns(cells)):
-                columns = _vertices(cells) or tuple(cell.strip() for cell in cells)
+                columns = _vertices(cells) or tuple(cell.strip() for cell in (cells[0].lstrip("# "), *cells[1:]))
                 continue
             if len(cells) != len(columns):
-                ragged.append(reader.line_num)
+                ragged.append(reader.line_num + before)
                 cells = (cells + [""] * len(columns))[: len(columns)]
             if len(once) > MOST_TEXTS:
                 once.clear()
-            rows.append(Row(reader.line_num, tuple([once.setdefault(cell, cell) for cell in map(str.strip, cells)])))
+            plain = [once.setdefault(cell, cell) for cell in map(str.strip, cells)]
+            rows.append(Row(reader.line_num + before, tuple(plain)))
     except csv.Error as error:
-        raise DataError(f"{path}: line {reader.line_num} is not valid CSV: {error}; mend or export it again") from error
+        raise DataError(
+            f"{path}: line {reader.line_num + before} is not valid CSV: {error}; mend or export it again"
+        ) from error
     if not columns:
         raise DataError(f"{path}: the table is empty; expected a line with the names of the columns")
+    if separator != "," and any(DECIMAL_COMMA.fullmatch(cell) for row in rows[:LOOK_AT] for cell in row.cells):
+        rows = [Row(row.line, tuple([_with_point(cell) for cell in row.cells])) for row in rows]
     return Table(columns, rows, tuple(ragged))
+
+
+def _without_comments(text: str) -> tuple[str, int]:
+    """The text from its header on, and how many lines of comments stand before it; a header may begin with # too."""
+    lines = text.split("\n", MOST_COMMENTS)
+    body = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    if not body or any(lines[body - 1].count(mark) == lines[body].count(mark) > 0 for mark in SEPARATORS):
+        return text, 0
+    return "\n".join(lines[body:]), body
+
+
+def _with_point(cell: str) -> str:
+    return cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell
 
 
 def _bare_columns(cells: Sequence[str]) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image
+from cvtune.data.far_images import FarImages
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.voc_objects import Judged, Masks, Numbers, find_origin, judge
@@ -21,13 +23,16 @@ from cvtune.data.formats.voc_xml import (
     VocLayout,
     find_layout,
     is_voc,
-    parse_xml,
     read_voc_files,
     subset_ids,
 )
-from cvtune.data.image_files import ImageFinder
+from cvtune.data.formats.xml_files import parse_xml
+from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 __all__ = ["detect", "image_names", "read", "subsets", "write"]
 
@@ -62,13 +67,18 @@ def detect(path: Path) -> str | None:
         if len(others) > len(layout.names):
             return None
     looked = [layout.annotations.joinpath(*parts) for parts in layout.names[:: max(1, len(layout.names) // 8)]]
-    try:
-        voc = sum(is_voc(parse_xml(file)) for file in looked)
-    except DataError:
-        voc = 1 if layout.annotations.name in ANNOTATIONS else 0
-    if voc * 2 < len(looked) or not voc:
+    told = [is_voc(root) for file in looked if (root := _root(file)) is not None]
+    if 2 * sum(told) < len(told) or not (any(told) or (not told and layout.annotations.name in ANNOTATIONS)):
         return None
     return f"{len(layout.names)} .xml files of <annotation> in {layout.annotations}"
+
+
+def _root(file: Path) -> Element | None:
+    """The root of an XML file; None of one that is damaged, which tells nothing here, and is an error when read."""
+    try:
+        return parse_xml(file)
+    except DataError:
+        return None
 
 
 def subsets(path: Path) -> tuple[str, ...]:
@@ -117,6 +127,8 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     matched: list[Judged] = []
     for file in chosen:
         path, name, remark = found[file.key]
+        if file.encoding:
+            receipt.repair("text-encoding", file.label, f"it is not what it says; read as {file.encoding}")
         if remark:
             receipt.note("file-name-differs", file.label, remark)
         if file.key in scan.filled and file.width:
@@ -225,6 +237,7 @@ def _find_images(
     The images of a set in splits are called by their path below the root, which tells those of one name apart.
     """
     finders: dict[tuple[str, ...], ImageFinder] = {}
+    fars: dict[tuple[str, ...], FarImages] = {}
     stems = {file.key.rpartition("/")[2] for file in files}
     found: dict[str, tuple[Path | None, str, str]] = {}
     for file in files:
@@ -247,6 +260,8 @@ def _find_images(
             if own is not None and (named is None or named[0].stem in stems):
                 match = own
         if match is None:
+            match = _far(fars.setdefault(above, FarImages(images or layout.root, Path(*above))), file)
+        if match is None:
             found[file.key] = (None, file.file_name or file.key, "")
             continue
         within = layout.root if above and match[0].is_relative_to(layout.root) else match[1]
@@ -255,6 +270,14 @@ def _find_images(
         other = bool(file.file_name) and match[0].stem.lower() not in {says.stem.lower(), says.name.lower()}
         found[file.key] = (match[0], name, f"names {file.file_name}, {name} was taken" if other else "")
     return found
+
+
+def _far(images: FarImages, file: VocFile) -> tuple[Path, Path] | None:
+    """The image that no usual folder holds: by its name, or by that of the XML file."""
+    stated = PurePosixPath(file.file_name.replace("\\", "/")).name
+    tried = (images.find((name,), IMAGE_SUFFIXES, any_suffix=True) for name in (stated, file.key) if name)
+    path = next(filter(None, tried), None)
+    return None if path is None else (path, images.root)
 
 
 def _beside(finder: ImageFinder, key: str) -> tuple[Path, Path] | None:

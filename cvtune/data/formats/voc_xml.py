@@ -12,18 +12,15 @@ from functools import cached_property, lru_cache
 from itertools import count, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
-
+from cvtune.data.coco import is_plausible_size
 from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.voc_pattern import FLAGS as QUICK_FLAGS
 from cvtune.data.formats.voc_pattern import HEAD, match_file
+from cvtune.data.formats.xml_files import content_of, guessed_encoding, parse_content
 from cvtune.data.helpers import spread
 from cvtune.errors import DataError, nearest
-from cvtune.meter import tick
 
 __all__ = [
     "ANNOTATIONS",
@@ -32,7 +29,6 @@ __all__ = [
     "VocObject",
     "find_layout",
     "is_voc",
-    "parse_xml",
     "read_voc_files",
     "subset_ids",
 ]
@@ -40,10 +36,7 @@ __all__ = [
 ANNOTATIONS = ("Annotations", "annotations")
 # Devkits below the folder that their archive makes.
 DEEPER = ("*/Annotations", "*/*/Annotations")
-PIECE = 1 << 16  # bytes that are read at a time
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
-# More pixels than any image has are a mistake: the size is read from the image then.
-LARGEST = 2**30
 ROTATED = ("cx", "cy", "w", "h", "angle")
 # What an <object> is known to hold; anything else is reported as lost.
 KNOWN_TAGS = frozenset(
@@ -80,7 +73,7 @@ class VocFile:
     """One XML file. `label` is its path below the set's root, `key` what ImageSets call it; size 0 where missing.
 
     `sha256` and `length` are of its content; `extra` holds what is said of the image. `counts_from` is the number of
-    the first pixel, where the file says it.
+    the first pixel, where the file says it, `encoding` is one that had to be guessed.
     """
 
     path: Path
@@ -94,6 +87,7 @@ class VocFile:
     length: int
     counts_from: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    encoding: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,41 +180,6 @@ def subset_ids(layout: VocLayout, name: str) -> list[str]:
     return list(dict.fromkeys(line.strip("\"'") for line in lines))
 
 
-def parse_xml(path: Path) -> Element:
-    """The root of an XML file, parsed without expanding entities.
-
-    Raises:
-        DataError: it is not well-formed, or declares entities.
-    """
-    tick()
-    return _parsed(_content(path), path)
-
-
-def _content(path: Path) -> bytes:
-    """A whole file. Python's own file objects take longer to make than most of these files to read."""
-    try:
-        file = os.open(path, os.O_RDONLY)
-        try:
-            return b"".join(iter(lambda: os.read(file, PIECE), b""))
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _parsed(content: bytes, path: Path) -> Element:
-    try:
-        # Entities are declared in a document type alone. Without one, expat in C does, three times as fast; zeros are
-        # UTF-16, whose letters are not those bytes.
-        plain = not any(mark in content for mark in (b"<!DOCTYPE", b"<!ENTITY", b"\0"))
-        root: Element = ElementTree.fromstring(content) if plain else fromstring(content)
-    except DefusedXmlException:
-        raise DataError(f"{path}: declares XML entities, which are not expanded, for safety; remove them") from None
-    except (SyntaxError, ValueError, LookupError) as error:  # both parsers' ParseErrors are SyntaxErrors
-        raise DataError(f"{path}: not valid XML: {error}; mend or remove the file") from error
-    return root
-
-
 def is_voc(root: Element) -> bool:
     """Whether it is VOC's <annotation>, which LabelMe 3.0 uses for its own files too."""
     if root.tag != "annotation" or root.find("imagesize") is not None:
@@ -254,10 +213,10 @@ def read_voc_files(layout: VocLayout) -> list[VocFile | str]:
 
 def _fields(path: Path) -> Any:
     """The fields of a VocFile from `objects` on, those as plain tuples; the root's tag of a file of another kind."""
-    content = _content(path)
-    found = _matched(content)
+    content = content_of(path)
+    found, encoding = _matched(content), ""
     if found is None:
-        root = _parsed(content, path)
+        root, encoding = parse_content(content, path), guessed_encoding(content)
         if not is_voc(root):
             return str(root.tag)
         found = _head(root), [_object(o, i) for i, o in enumerate(root.iterfind("object"), start=1)]
@@ -266,11 +225,11 @@ def _fields(path: Path) -> Any:
     extra = {key: texts[key] for key in ("folder", "segmented", "database") if texts[key]}
     origin = ORIGIN.search(texts["annotation"])
     width, height = _whole(texts["width"]), _whole(texts["height"])
-    if width * height > LARGEST:
+    if not is_plausible_size(width, height):  # it is read from the image then
         width = height = 0
     counts_from = None if origin is None else int(origin[1])
     digest = hashlib.sha256(content).hexdigest()
-    return rows, texts["filename"], width, height, digest, len(content), counts_from, extra
+    return rows, texts["filename"], width, height, digest, len(content), counts_from, extra, encoding
 
 
 def _head(root: Element) -> dict[str, str | None]:

@@ -15,10 +15,12 @@ import numpy as np
 from cvtune.data.coco import Category, Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, assemble, size_of_image
+from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.texts import number, read_lines
-from cvtune.data.formats.yolo_layout import YoloItem, YoloLayout, find_yolo, label_files, yolo_config
+from cvtune.data.formats.yolo_config import MOST_CLASSES, OTHER_TEXTS, plain_folder, yolo_config
+from cvtune.data.formats.yolo_layout import YoloItem, YoloLayout, find_yolo, label_files
 from cvtune.data.formats.yolo_write import write, write_index
-from cvtune.data.image_files import ImageFinder
+from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
 from cvtune.data.receipt import Receipt
 from cvtune.data.seams import split_at_seams
 from cvtune.errors import DataError, nearest
@@ -26,8 +28,6 @@ from cvtune.errors import DataError, nearest
 __all__ = ["detect", "read", "subsets", "write", "write_index"]
 
 LOOK_AT = 20
-# Classes beyond any model: a number of this size is a coordinate or an id.
-MOST_CLASSES = 100_000
 
 
 @dataclass(slots=True)
@@ -45,11 +45,13 @@ def detect(path: Path) -> str | None:
         config = yolo_config(path)
         suffix = config.suffix.lower() if config else ""
         if config is not None and suffix in {".yaml", ".yml"}:
+            if _holds_other_labels(config.parent):
+                return None
             return f"{config.name} with names and folders or lists of images"
         if config is not None and suffix == ".data":
             keys = [line.partition("=")[0].strip() for line in read_lines(config) if "=" in line]
             return f"{config.name} with {', '.join(keys)}" if "train" in keys or "names" in keys else None
-        return _rows_found(path if path.is_dir() else path.parent, config)
+        return _rows_found(plain_folder(path, config), config)
     except DataError:
         return None
 
@@ -66,10 +68,22 @@ def _rows_found(folder: Path, config: Path | None) -> str | None:
             if finder.find(file.stem, any_suffix=True) is None:
                 return None
     rows = [(file, line.split()) for file in files for line in read_lines(file) if line]
-    if not rows or not all(_is_row(values) for _, values in rows):
+    # A broken line among others is that object's fault.
+    if not rows or 2 * sum(_is_row(values) for _, values in rows) <= len(rows):
         return None
     named = f"{config.name}, and " if config else ""
     return f"{named}{rows[0][0].name} with rows of a class and shares of the image's size"
+
+
+def _holds_other_labels(folder: Path) -> bool:
+    """Whether there are text files of labels, none of which has rows of YOLO: a data.yaml comes with other formats."""
+    texts = [parts for parts in names_in(folder, (".txt",), deep=True) if parts[-1].lower() not in OTHER_TEXTS]
+    told = []
+    for parts in texts[:: max(1, len(texts) // LOOK_AT)][:LOOK_AT]:
+        lines = [line for line in read_lines(folder.joinpath(*parts)) if line]
+        if lines and not lines[0].lower().endswith(IMAGE_SUFFIXES):  # that is a list of images
+            told.append(2 * sum(_is_row(line.split()) for line in lines) > len(lines))
+    return bool(told) and not any(told)
 
 
 def _is_row(values: list[str]) -> bool:
@@ -139,7 +153,7 @@ def _choose(layout: YoloLayout, source: ReadSource) -> tuple[tuple[YoloItem, ...
 
 
 def _assumed(layout: YoloLayout) -> dict[int, str]:
-    highest = -1
+    highest = layout.count - 1
     for items in layout.parts.values():
         for item in items:
             for line in read_lines(item.labels) if item.labels else ():

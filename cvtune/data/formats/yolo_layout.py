@@ -9,35 +9,21 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
-from cvtune.data.formats.texts import number, read_lines, read_text
+from cvtune.data.formats.texts import number, read_lines, whole
+from cvtune.data.formats.yolo_config import (
+    MOST_CLASSES,
+    NAME_FILES,
+    OTHER_TEXTS,
+    PARTS,
+    SPLITS,
+    parse_yaml,
+    plain_folder,
+    yolo_config,
+)
 from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
 from cvtune.errors import DataError
 
-__all__ = ["PARTS", "YoloItem", "YoloLayout", "find_yolo", "label_files", "yolo_config"]
-
-PARTS = ("train", "val", "valid", "test", "minival")
-NAME_FILES = (
-    "classes.txt", "obj.names", "predefined_classes.txt", "classes.names", "_darknet.labels", "class_names.txt",
-    "labels.txt",
-)  # fmt: skip
-# Folders of a set that no file describes.
-SPLITS = ("train", "val", "valid", "validation", "test")
-# Text files beside labels that are none.
-OTHER_TEXTS = frozenset(
-    {
-        *NAME_FILES,
-        "train.txt",
-        "val.txt",
-        "valid.txt",
-        "test.txt",
-        "readme.txt",
-        "notes.txt",
-        "readme.dataset.txt",
-        "readme.roboflow.txt",
-    }
-)
+__all__ = ["YoloItem", "YoloLayout", "find_yolo", "label_files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +39,8 @@ class YoloItem:
 class YoloLayout:
     """A set: `names` by class index (None: no file says them), `parts` by name ("" where there are none).
 
-    `missing` says which parts were not found and where they were searched.
+    `count` is how many classes a file states, or 0; `missing` says which parts were not found and where they were
+    searched.
     """
 
     root: Path
@@ -62,29 +49,7 @@ class YoloLayout:
     files: tuple[Path, ...] = ()
     keypoints: bool = False
     missing: Mapping[str, str] = field(default_factory=dict)
-
-
-def yolo_config(path: Path) -> Path | None:
-    """The file that describes a set: data.yaml, a .data file or a list of names; None where there is none.
-
-    Raises:
-        DataError: several YAML files describe one.
-    """
-    if path.is_file():
-        suffix, name = path.suffix.lower(), path.name.lower()
-        if suffix in {".yaml", ".yml"}:
-            return path if _is_data_yaml(path) else None
-        return path if suffix in {".data", ".names"} or name in NAME_FILES else None
-    yamls = [file for file in sorted((*path.glob("*.yaml"), *path.glob("*.yml"))) if _is_data_yaml(file)]
-    if len(yamls) > 1:
-        usual = [file for file in yamls if file.name in {"data.yaml", "dataset.yaml"}]
-        if len(usual) != 1:
-            raise DataError(f"{path}: several files describe a YOLO set: {', '.join(f.name for f in yamls)}; name one")
-        return usual[0]
-    data = sorted(path.glob("*.data"))
-    folders = [path, path / "labels", *(path / split for split in SPLITS)]
-    names = [folder / name for folder in folders for name in NAME_FILES]
-    return next(iter([*yamls, *data, *(file for file in names if file.is_file())]), None)
+    count: int = 0
 
 
 def find_yolo(path: Path, images: Path | None) -> YoloLayout:
@@ -108,7 +73,7 @@ def find_yolo(path: Path, images: Path | None) -> YoloLayout:
         return _ultralytics(config, images)
     if config is not None and suffix == ".data":
         return _darknet(config, images)
-    folder = path if path.is_dir() else path.parent
+    folder = plain_folder(path, config)
     if folder.name == "labels" and (folder.parent / "images").is_dir():
         folder = folder.parent
     names = None if config is None else _listed_names(config)
@@ -122,24 +87,8 @@ def label_files(folder: Path) -> Iterator[Path]:
             yield file
 
 
-def _is_data_yaml(path: Path) -> bool:
-    try:
-        values = _yaml(path)
-    except DataError:
-        return False
-    return isinstance(values, dict) and ("names" in values or "nc" in values) and any(p in values for p in PARTS)
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        message = " ".join(str(error).split())
-        raise DataError(f"{path}: not valid YAML: {message}; mend the file") from error
-
-
 def _ultralytics(config: Path, images: Path | None) -> YoloLayout:
-    values = _yaml(config)
+    values = parse_yaml(config)
     if not isinstance(values, dict):
         raise DataError(f"{config}: must hold keys such as names and train, got {type(values).__name__}")
     here = config.parent
@@ -174,7 +123,12 @@ def _ultralytics(config: Path, images: Path | None) -> YoloLayout:
                 items += _in_folder(place, _labels_place(text, bases), images)
         if items or part not in missing:
             parts[part] = tuple(_apart(items, bases))
-    return YoloLayout(here, _names(values, config), parts, tuple(files), values.get("kpt_shape") is not None, missing)
+    names, keypoints, stated_count = (
+        _names(values, config),
+        values.get("kpt_shape") is not None,
+        whole(values.get("nc")),
+    )
+    return YoloLayout(here, names, parts, tuple(files), keypoints, missing, min(stated_count, MOST_CLASSES))
 
 
 def _names(values: Mapping[str, Any], config: Path) -> dict[int, str] | None:
@@ -275,7 +229,8 @@ def _in_folder(place: Path | None, labels: Path | None, images: Path | None) -> 
 
 def _listed(file: Path, bases: Iterable[Path], images: Path | None) -> list[YoloItem]:
     """The images of a list file."""
-    finder = ImageFinder([images] if images is not None else [base / "images" for base in bases])
+    near = [folder for base in bases for folder in (base / "images", base)]
+    finder = ImageFinder([images] if images is not None else near)
     items: list[YoloItem] = []
     for line in dict.fromkeys(read_lines(file)):
         text = line.split("#")[0].strip() if line.startswith("#") else line
@@ -331,8 +286,8 @@ def _ways(text: str, base: Path) -> list[Path]:
     plain = text.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in {"", ".", ".."} and not part.endswith(":")]
     ways = [base / plain] + [base.joinpath(*parts[i:]) for i in range(min(len(parts), 12))]
-    # A lone base name among many folders could be anything.
-    return ways[: max(2, len(ways) - 1)] if len(parts) > 2 else ways
+    # A lone base name among many folders could be anything, but for a list, which lies beside the set's file.
+    return ways[: max(2, len(ways) - 1)] if len(parts) > 2 and not plain.endswith(".txt") else ways
 
 
 def _first(paths: Iterable[Path]) -> Path | None:
@@ -351,7 +306,8 @@ def _after_images(path: PurePosixPath) -> str:
     for i in range(len(parts) - 2, -1, -1):
         if parts[i] == "images" or (parts[i].startswith("obj_") and parts[i].endswith("_data")):
             return "/".join(parts[i + 1 :])
-    return parts[-1] if path.is_absolute() and parts else "/".join(parts)
+    absolute = path.is_absolute() or any(part.endswith(":") for part in path.parts[:1])
+    return parts[-1] if absolute and parts else "/".join(parts)
 
 
 def _apart(items: list[YoloItem], bases: list[Path]) -> Iterator[YoloItem]:

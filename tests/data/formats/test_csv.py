@@ -55,6 +55,11 @@ def test_tables_without_image_or_box_are_none(header: str) -> None:
     [
         ("filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,60,40,x,6,8,30,24\n", (6, 8, 24, 16)),
         ("filename;class;xmin;ymin;xmax;ymax\na.jpg;x;0.1;0.2;0.5;0.6\n", (6, 8, 24, 16)),
+        # A spreadsheet of a country with a decimal comma; comments; an address.
+        ("filename;class;xmin;ymin;xmax;ymax\na.jpg;x;6,0;8,00;30;24\n", (6, 8, 24, 16)),
+        ("# made by hand, in May\r\n#\r\nfilename,class,xmin,ymin,xmax,ymax\r\na.jpg,x,6,8,30,24\r\n", (6, 8, 24, 16)),
+        ("#filename,class,xmin,ymin,xmax,ymax\na.jpg,x,6,8,30,24\n", (6, 8, 24, 16)),
+        ("url,label,xmin,ymin,xmax,ymax\nhttps://x.org/y/a.jpg?t=1,x,6,8,30,24\n", (6, 8, 24, 16)),
         ("filename\tclass\tcx\tcy\tw\th\na.jpg\tx\t18\t16\t24\t16\n", (6, 8, 24, 16)),
         ('image_id,bbox\na,"[6.0, 8, 24, 16]"\n', (6, 8, 24, 16)),
         ("path,x,y,width,height,label,image_width,image_height\nq/a.jpg,6,8,24,16,x,60,40\n", (6, 8, 24, 16)),
@@ -80,7 +85,7 @@ def test_kinds_of_boxes_separators_and_units(tmp_path: Path, files: Files, read:
         ("a.jpg,60,40,x,nan,8,30,24", "box-not-numeric"),
         ("a.jpg,60,40,x,1e999,8,30,24", "box-not-numeric"),
         ("a.jpg,60,40,x,,8,30,24", "box-not-numeric"),
-        ("a.jpg,60,40,x", "box-not-numeric"),
+        ("a.jpg,60,40,x", "box-missing"),
         ("a.jpg,60,40,,6,8,30,24", "class-missing"),
         ("a.jpg,60,40,x,600,8,630,24", "box-outside"),
         (",60,40,x,6,8,30,24", "image-not-listed"),
@@ -197,3 +202,13 @@ def test_damaged_parquet_is_an_error_of_one_line(tmp_path: Path) -> None:
     assert csv.detect(tmp_path) is None
     with pytest.raises(DataError, match=r"no \.csv, \.tsv, \.parquet file with columns of an image and a box"):
         csv.read(ReadSource(tmp_path), Receipt())
+
+
+def test_a_class_of_whole_images_is_no_class_of_objects(tmp_path: Path, files: Files, read: Any, codes: Any) -> None:
+    rows = "a.png,Mass,1,2,3,4\nb.png,No finding,,,,\nb.png,Nodule,x,y,,\n" + "b.png,No finding,,,,\n" * 3
+    files(tmp_path, {"t.csv": f"image,class,xmin,ymin,xmax,ymax\n{rows}", "a.png": (9, 9), "b.png": (9, 9)})
+    dataset, receipt = read("csv", tmp_path)
+    assert [category.name for category in dataset.categories] == ["Mass", "Nodule"]
+    assert detect_format(tmp_path)[0] == "csv"
+    assert codes(receipt, "drop") == ["box-missing", "box-not-numeric", *["box-missing"] * 3]
+    assert len(dataset.images) == 2

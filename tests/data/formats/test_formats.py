@@ -58,7 +58,7 @@ def test_content_decides(tmp_path: Path, files: dict[str, str], expected: str) -
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"not annotations of a known format \(coco, lvis, voc.*the folder holds nothing"),
+        ({}, r"not annotations of a known format: the folder holds nothing; known: coco, lvis, voc"),
         ({"a.json": '{"shapes": []}', "a.jpg": ""}, r"the folder holds 1 \.jpg, 1 \.json|1 \.json, 1 \.jpg"),
         (
             {"a.json": json.dumps(COCO), "a.xml": "<annotation><size/></annotation>"},
@@ -70,6 +70,24 @@ def test_what_cannot_be_told_is_an_error_with_what_is_there(
     tmp_path: Path, files: dict[str, str], message: str
 ) -> None:
     for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        detect_format(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.jpg": "", "b.json": '{"images": [], "categories": []}'}, "b.json: .*'annotations' is missing"),
+        ({"a.jpg": "", "s/b.json": '{"images": [], '}, "b.json: the file ends too early"),
+        ({"a.xml": "<annotation><object>", "a.jpg": ""}, r"a\.xml: not valid XML"),
+        ({"data.yaml": "train: [", "a.jpg": ""}, r"data\.yaml: not valid YAML"),
+        ({"a.zip": "PK"}, "unpack the archive"),
+    ],
+)
+def test_a_damaged_file_of_a_folder_is_named(tmp_path: Path, files: dict[str, str], message: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
         detect_format(tmp_path)

@@ -153,3 +153,23 @@ def test_mot_of_2015_has_pedestrians_alone_and_splits_are_subsets(tmp_path: Path
     files(tmp_path, {"train/A/seqinfo.ini": "no section"})
     with pytest.raises(DataError, match=r"seqinfo\.ini: not valid"):
         read("mot", tmp_path)
+
+
+@pytest.mark.parametrize("place", ["gt/labels.txt", "labels.txt"])
+def test_mot_with_a_list_of_other_classes(tmp_path: Path, files: Any, read: Any, place: str) -> None:
+    files(tmp_path, {"gt/gt.txt": "1,1,11,21,3,4,1,2,1.0\n1,2,0,0,3,4,1,3,1.0\n", place: "cat\ndog\n"})
+    files(tmp_path, {"img1/000001.PNG": (60, 40)})
+    dataset, receipt = read("mot", tmp_path)
+    assert [(category.id, category.name) for category in dataset.categories] == [(1, "cat"), (2, "dog")]
+    [annotation] = dataset.annotations
+    assert (annotation.category_id, annotation.bbox_xywh) == (2, (11, 21, 3, 4))
+    assert receipt.counts["class-unknown"] == 1
+    [shifted] = read("mot", tmp_path, origin=1)[0].annotations
+    assert shifted.bbox_xywh == (10, 20, 3, 4)
+
+
+def test_mot_sequences_that_list_different_classes_are_refused(tmp_path: Path, files: Any, read: Any) -> None:
+    for name, listed in (("a", "cat"), ("b", "dog")):
+        files(tmp_path / name, {"gt/gt.txt": "1,1,11,21,3,4,1,1,1.0\n", "gt/labels.txt": listed})
+    with pytest.raises(DataError, match="list different classes"):
+        read("mot", tmp_path)

@@ -136,3 +136,19 @@ def test_names_that_kitti_cannot_hold(tmp_path: Path, read: Any) -> None:
     assert [f.name for f in files] == ["s_a.txt", "s_a.jpg.txt"]
     assert files[0].read_text().startswith("two_words -1 -1 -10 1 1 5 5 -1")
     assert {"class-respelled", "class-missing", "image-renamed"} <= set(receipt.counts)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("traffic light 0.00 0 0.00 1 2 5 8 0 0 0 0 0 0 0", "traffic light"),
+        ("a red car 0 0 0 1 2 5 8 0 0 0 0 0 0 0 0.5", "a red car"),
+        ("Car nan 0 0.00 1 2 5 8 0 0 0 0 0 0 0", "Car"),
+        ("0 7 traffic light 0 0 0 1 2 5 8 0 0 0 0 0 0 0", "traffic light"),
+    ],
+)
+def test_names_of_several_words_in_kitti(tmp_path: Path, files: Files, read: Any, line: str, name: str) -> None:
+    files(tmp_path, {"image_2/a.png": (20, 10), "image_2/a/000000.png": (20, 10), "label_2/a.txt": f"{line}\n"})
+    dataset, _ = read("kitti", tmp_path)
+    assert [category.name for category in dataset.categories] == [name]
+    assert dataset.annotations[0].bbox_xywh == (1, 2, 4, 6)

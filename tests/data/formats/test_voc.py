@@ -325,6 +325,42 @@ def test_a_written_set_says_where_its_pixels_start(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("declared", "encoding", "noted"),
+    [
+        ("", "latin-1", True),
+        ("utf-8", "latin-1", True),
+        ("ISO-8859-1", "latin-1", False),
+        ("windows-1252", "cp1252", False),
+        ("", "utf-16", False),
+        ("utf-8", "utf-8-sig", False),
+    ],
+)
+def test_files_in_any_encoding(tmp_path: Path, declared: str, encoding: str, noted: bool) -> None:
+    picture(tmp_path / "a.jpg")
+    head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    (tmp_path / "a.xml").write_bytes((head + xml("a.jpg", [("café", (5, 6, 20, 30))])).encode(encoding))
+    assert detect_format(tmp_path)[0] == "voc"
+    dataset, receipt = read(tmp_path)
+    assert [category.name for category in dataset.categories] == ["café"]
+    assert ("text-encoding" in receipt.counts) is noted
+
+
+def test_an_encoding_of_several_bytes_a_letter(tmp_path: Path) -> None:
+    head = '<?xml version="1.0" encoding="GB2312"?>\n'
+    (tmp_path / "a.xml").write_bytes((head + xml("a.jpg", [("猫", (5, 6, 20, 30))])).encode("gb2312"))
+    assert [category.name for category in read(tmp_path)[0].categories] == ["猫"]
+
+
+def test_a_damaged_file_among_others_is_named(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.xml").write_text(xml(f"{name}.jpg", [("x", (5, 6, 20, 30))]))
+    (tmp_path / "b.xml").write_text("")
+    assert detect_format(tmp_path)[0] == "voc"
+    with pytest.raises(DataError, match=r"b\.xml: not valid XML"):
+        read(tmp_path)
+
+
 def test_layouts(tmp_path: Path) -> None:
     flat = tmp_path / "flat"
     picture(flat / "a.jpg")

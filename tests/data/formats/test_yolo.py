@@ -17,6 +17,7 @@ from cvtune.errors import DataError
 ROW = "1 0.5 0.5 0.2 0.4\n"
 AB = "names: [a, b]\n"
 BOTH = {"images/x.jpg": 0, "labels/x.txt": ROW}
+PICTURED = {**BOTH, "images/x.jpg": (100, 50)}
 UTF16 = b"\xff\xfe" + f"{AB}train: images\n".encode("utf-16-le")
 
 
@@ -40,6 +41,12 @@ UTF16 = b"\xff\xfe" + f"{AB}train: images\n".encode("utf-16-le")
         ({"labels/classes.txt": "a\nb", **BOTH}, ""),
         ({"classes.txt": "a\nb", "x.jpg": 0, "x.txt": ROW}, "classes.txt"),
         ({"labels.txt": "a\nb", "x.jpg": 0, "x.txt": ROW}, ""),
+        # Lists of another machine.
+        ({"d.yaml": AB + "train: C:\\u\\set\\t.txt\n", "t.txt": "C:\\u\\set\\images\\x.jpg\r\n", **BOTH}, ""),
+        ({"d.yaml": AB + "train: /u/set/t.txt\n", "t.txt": "C:\\u\\v\\set\\x.jpg", "x.jpg": 0, "x.txt": ROW}, ""),
+        # The folder above.
+        ({"d/data.yaml": AB + "train: ../train/images\n", "d/train/images/x.jpg": 0, "d/train/labels/x.txt": ROW}, ""),
+        ({"d/classes.txt": "a\nb", "d/images/x.jpg": 0, "d/labels/x.txt": ROW}, ""),
         ({"data.yaml": UTF16, **BOTH}, ""),
         ({"data.yaml": AB + "train: images\n", "images/x.jpg": 0, "labels/x.txt": b"\xef\xbb\xbf" + ROW.encode()}, ""),
     ],
@@ -297,3 +304,39 @@ def test_names_of_roboflow_s_darknet_export(tmp_path: Path, read: Any, files: An
     assert detect_format(tmp_path)[0] == "yolo"
     dataset, _ = read("yolo", tmp_path, subset="valid")
     assert [category.name for category in dataset.categories] == ["cat", "dog"]
+
+
+def test_names_are_texts_whatever_yaml_makes_of_them(tmp_path: Path, read: Any, files: Any) -> None:
+    files(tmp_path, {"data.yaml": "train: images\nval: ~\nnames: [no, 1.50, 2024-01-01, 007]\n", **PICTURED})
+    dataset, _ = read("yolo", tmp_path)
+    assert [category.name for category in dataset.categories] == ["no", "1.50", "2024-01-01", "007"]
+
+
+def test_names_that_repeat_themselves_without_end_are_refused(tmp_path: Path, files: Any) -> None:
+    many = "".join(f"l{i + 1}: &l{i + 1} [{', '.join([f'*l{i}'] * 9)}]\n" for i in range(12))
+    files(tmp_path, {"data.yaml": f"l0: &l0 [x, x]\n{many}train: images\nnames: *l12\n", **PICTURED})
+    with pytest.raises(DataError, match="an alias of a list"):
+        yolo.read(ReadSource(tmp_path), Receipt())
+
+
+def test_a_broken_row_does_not_hide_the_format(tmp_path: Path, read: Any, files: Any, codes: Any) -> None:
+    files(tmp_path, {"classes.txt": "a\nb", "x.jpg": (100, 50), "x.txt": f"{ROW * 3}1 nan 0.5 0.1 0.1\n-1 0 0 0 0\n"})
+    assert detect_format(tmp_path)[0] == "yolo"
+    dataset, receipt = read("yolo", tmp_path)
+    assert len(dataset.annotations) == 3
+    assert codes(receipt, "drop") == ["box-not-numeric", "class-unknown"]
+
+
+def test_a_stated_number_of_classes_counts_where_none_is_named(tmp_path: Path, read: Any, files: Any) -> None:
+    files(tmp_path, {"data.yaml": "train: images\nnc: 3\n", "images/x.jpg": (100, 50), "labels/x.txt": ROW})
+    dataset, _ = read("yolo", tmp_path)
+    assert dataset.categories == tuple(Category(i, f"class_{i}") for i in range(3))
+
+
+def test_a_data_yaml_beside_labels_of_another_format_is_not_yolo(tmp_path: Path, files: Any) -> None:
+    line = "10 20 30 20 30 40 10 40 a 0\n"
+    sets = {
+        f"{s}/{k}": v for s in ("train", "valid") for k, v in {"images/x.jpg": (9, 9), "labelTxt/x.txt": line}.items()
+    }
+    files(tmp_path, {"data.yaml": f"{AB}train: ../train/images\nval: ../valid/images\n", **sets})
+    assert detect_format(tmp_path)[0] == "dota"

@@ -1,0 +1,85 @@
+"""The last resort for an image: anywhere below the set's folder, where only one can be meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from cvtune.data.formats.listing import walk
+
+__all__ = ["FarImages", "without_address"]
+
+# A folder of so many folders is no data set: somebody's home, say.
+MOST_FOLDERS = 2000
+# Folders of annotations, whose images lie beside them.
+ANNOTATIONS = frozenset({"annotations", "annotation", "labels", "label", "ann", "json", "xml"})
+SPLITS = frozenset({"train", "training", "trainval", "val", "valid", "validation", "dev", "test", "testing"})
+
+
+class FarImages:
+    """All images below a folder by their name; none is opened, and nothing is listed before the first question."""
+
+    def __init__(self, root: Path, annotations: Path | None = None) -> None:
+        """Search below `root`.
+
+        Args:
+            root: the folder of the set, or of the images.
+            annotations: the file that names the images. What lies in the folder of another split than its own is not
+                taken: parts of a set call their images alike.
+        """
+        self._root = root.parent if root.name.lower() in ANNOTATIONS else root
+        self._words = _words(annotations.parts if annotations is not None else ())
+        self._by_stem: dict[str, list[tuple[str, ...]]] | None = None
+
+    def find(self, parts: Sequence[str], suffixes: tuple[str, ...], any_suffix: bool) -> Path | None:
+        """The one image of that name, or of several the one in the folders that `parts` tell.
+
+        Args:
+            parts: the folders and the name that are stated.
+            suffixes: of images, in lower case.
+            any_suffix: whether another suffix than the stated one will do.
+        """
+        if self._by_stem is None:
+            self._by_stem = self._listed(suffixes)
+        name = parts[-1].lower()
+        stem = next((name[: -len(suffix)] for suffix in suffixes if name.endswith(suffix)), name)
+        words = self._words | _words(parts)
+        same = [found for found in self._by_stem.get(stem, ()) if any_suffix or found[-1].lower() == name]
+        fitting = [found for found in same if not words or _words(found[:-1]) <= words]
+        if len(fitting) > 1:
+            stated = tuple(part.lower() for part in parts[:-1])
+            fitting = [f for f in fitting if stated and tuple(p.lower() for p in f[:-1])[-len(stated) :] == stated]
+        return self._root.joinpath(*fitting[0]) if len(fitting) == 1 else None
+
+    @property
+    def root(self) -> Path:
+        """The folder that is searched."""
+        return self._root
+
+    def _listed(self, suffixes: tuple[str, ...]) -> dict[str, list[tuple[str, ...]]]:
+        found: dict[str, list[tuple[str, ...]]] = {}
+        for number, (above, _, files) in enumerate(walk(str(self._root))):
+            if number == MOST_FOLDERS:
+                return {}
+            for file in files:
+                suffix = next((suffix for suffix in suffixes if file.lower().endswith(suffix)), None)
+                if suffix is not None:
+                    found.setdefault(file[: -len(suffix)].lower(), []).append((*above, file))
+        return found
+
+
+def without_address(name: str) -> str:
+    """Of the address of an image (https://, s3://, file://) its path; else the name as it is."""
+    if "://" not in name:
+        return name
+    try:
+        return unquote(urlsplit(name).path) or name
+    except ValueError:
+        return name
+
+
+def _words(parts: Sequence[str]) -> frozenset[str]:
+    """The names of splits that occur in names of files and folders: train2017 is train."""
+    return SPLITS & {word for part in parts for word in re.split(r"[^a-z]+", part.lower())}

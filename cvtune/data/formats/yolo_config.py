@@ -1,0 +1,118 @@
+"""The file that describes a YOLO set: Ultralytics' data.yaml, darknet's .data file, or a list of names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from cvtune.data.formats.texts import read_text
+from cvtune.errors import DataError
+
+__all__ = ["MOST_CLASSES", "NAME_FILES", "OTHER_TEXTS", "PARTS", "SPLITS", "parse_yaml", "plain_folder", "yolo_config"]
+
+# Classes beyond any model: a number of this size is a coordinate or an id.
+MOST_CLASSES = 100_000
+PARTS = ("train", "val", "valid", "test", "minival")
+NAME_FILES = (
+    "classes.txt", "obj.names", "predefined_classes.txt", "classes.names", "_darknet.labels", "class_names.txt",
+    "labels.txt",
+)  # fmt: skip
+# Folders of a set that no file describes.
+SPLITS = ("train", "val", "valid", "validation", "test")
+# Text files beside labels that are none.
+OTHER_TEXTS = frozenset(
+    {
+        *NAME_FILES,
+        "train.txt",
+        "val.txt",
+        "valid.txt",
+        "test.txt",
+        "readme.txt",
+        "notes.txt",
+        "readme.dataset.txt",
+        "readme.roboflow.txt",
+    }
+)
+
+
+def yolo_config(path: Path) -> Path | None:
+    """The file that describes a set: data.yaml, a .data file or a list of names; None where there is none.
+
+    Raises:
+        DataError: several YAML files describe one.
+    """
+    if path.is_file():
+        suffix, name = path.suffix.lower(), path.name.lower()
+        if suffix in {".yaml", ".yml"}:
+            return path if _is_data_yaml(path) else None
+        return path if suffix in {".data", ".names"} or name in NAME_FILES else None
+    yamls = [file for file in sorted((*path.glob("*.yaml"), *path.glob("*.yml"))) if _is_data_yaml(file)]
+    if len(yamls) > 1:
+        usual = [file for file in yamls if file.name in {"data.yaml", "dataset.yaml"}]
+        if len(usual) != 1:
+            raise DataError(f"{path}: several files describe a YOLO set: {', '.join(f.name for f in yamls)}; name one")
+        return usual[0]
+    data = sorted(path.glob("*.data"))
+    folders = [path, path / "labels", *(path / split for split in SPLITS)]
+    names = [folder / name for folder in folders for name in NAME_FILES]
+    found = next(iter([*yamls, *data, *(file for file in names if file.is_file())]), None)
+    return found or _config_below(path)
+
+
+def plain_folder(path: Path, config: Path | None) -> Path:
+    """The folder of a set of which no file says where things are: that of its list of names, or what is above it."""
+    if config is not None and config.parent.name not in {"labels", *SPLITS}:
+        return config.parent
+    return path if path.is_dir() else path.parent
+
+
+def _config_below(path: Path) -> Path | None:
+    """The describing file in the one folder right below that has one: darknet's `data`, or what an archive made."""
+    yamls = [file for file in (*path.glob("*/*.yaml"), *path.glob("*/*.yml")) if _is_data_yaml(file)]
+    for found in (yamls, [*path.glob("*/*.data")], [file for name in NAME_FILES for file in path.glob(f"*/{name}")]):
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def _is_data_yaml(path: Path) -> bool:
+    try:
+        values = parse_yaml(path)
+    except DataError:
+        return False
+    return isinstance(values, dict) and ("names" in values or "nc" in values) and any(p in values for p in PARTS)
+
+
+class _TextLoader(yaml.SafeLoader):
+    """YAML whose values stay text, but for null: a class may be called no, 007 or 2024-01-01.
+
+    Lists and mappings cannot be repeated by aliases, with which a short file says more than memory holds.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """The next node of the file."""
+        repeated = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        if repeated and not isinstance(node, yaml.ScalarNode):
+            raise yaml.composer.ComposerError(None, None, "an alias of a list or mapping", node.start_mark)
+        return node
+
+
+def parse_yaml(path: Path) -> Any:
+    """The content of a YAML file, whose values stay text.
+
+    Raises:
+        DataError: it cannot be read, or is not valid.
+    """
+    try:
+        return yaml.load(read_text(path), _TextLoader)
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        message = " ".join(str(error).split())
+        raise DataError(f"{path}: not valid YAML: {message}; mend the file") from error

@@ -1,0 +1,65 @@
+"""Images that lie in none of the usual places, and addresses instead of names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cvtune.data.far_images import FarImages, without_address
+from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
+
+
+@pytest.mark.parametrize(
+    ("there", "annotations", "stated", "found"),
+    [
+        (["photos/a.jpg"], "x.json", "a.jpg", "photos/a.jpg"),
+        (["b/c/d/A.JPG"], "x.json", "other/a.jpg", "b/c/d/A.JPG"),
+        (["photos/a.png"], "x.json", "a.jpg", None),
+        # Of several none is chosen by chance.
+        (["b/a.jpg", "c/a.jpg"], "x.json", "a.jpg", None),
+        (["b/a.jpg", "c/a.jpg"], "x.json", "c/a.jpg", "c/a.jpg"),
+        # Parts call their images alike.
+        (["photos/train/a.jpg"], "val.json", "a.jpg", None),
+        (["photos/train2017/a.jpg", "photos/val2017/a.jpg"], "instances_val2017.json", "a.jpg", "photos/val2017/a.jpg"),
+        (["photos/train/a.jpg"], "x.json", "a.jpg", "photos/train/a.jpg"),
+        (["validation/data/a.jpg", "test/data/a.jpg"], "validation/labels/x.csv", "a.jpg", "validation/data/a.jpg"),
+    ],
+)
+def test_only_what_can_be_meant_is_taken(
+    tmp_path: Path, there: list[str], annotations: str, stated: str, found: str | None
+) -> None:
+    for name in there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    far = FarImages(tmp_path, Path(annotations))
+    expected = None if found is None else tmp_path / found
+    assert far.find(stated.split("/"), IMAGE_SUFFIXES, any_suffix=False) == expected
+    assert ImageFinder([], far).find(stated) == (None if expected is None else (expected, tmp_path))
+
+
+def test_folders_of_annotations_have_their_images_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    (tmp_path / "photos" / "loop").symlink_to(tmp_path)
+    far = FarImages(tmp_path / "Annotations")
+    assert far.find(["a.png"], IMAGE_SUFFIXES, any_suffix=True) == tmp_path / "photos" / "a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("https://x.org/b/a%20b.jpg?Expires=1&Signature=2", "/b/a b.jpg"),
+        ("s3://bucket/b/a.jpg", "/b/a.jpg"),
+        ("https://[x", "https://[x"),
+        ("a?b.jpg", "a?b.jpg"),
+    ],
+)
+def test_of_an_address_the_path_counts(name: str, path: str) -> None:
+    assert without_address(name) == path
+
+
+def test_an_address_is_looked_for_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a b.jpg").touch()
+    assert ImageFinder([tmp_path]).find("https://x.org/c/a%20b.jpg?t=1") == (tmp_path / "a b.jpg", tmp_path)
