@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from cvtune.evaluation.masks import Mask, checked_masks, has_mask, mask_areas, t
 from cvtune.evaluation.records import (
     Id,
     box_array,
-    decode_fast,
+    decode_parts,
     field,
     float_array,
     id_examples,
+    numbered,
     parse_json,
     read_bytes,
     records,
@@ -64,16 +66,21 @@ class _Result(msgspec.Struct, gc=False):
     segmentation: msgspec.Raw = msgspec.Raw()
 
 
+class _Numbered(_Result, gc=False):
+    image_id: int
+    category_id: int
+
+
 @dataclass(frozen=True)
 class Columns:
     """What a results file says, before any check: n values each, None where a box or a mask is not given.
 
-    Scores and boxes are arrays already where all are given and of the right type.
+    Ids, scores and boxes are arrays already where all are given and of the right type.
     """
 
     where: str
-    image_ids: list[Any]
-    category_ids: list[Any]
+    image_ids: list[Any] | NDArray[np.int64]
+    category_ids: list[Any] | NDArray[np.int64]
     scores: list[Any] | NDArray[np.float64]
     boxes: list[Any] | NDArray[np.float64]
     segmentations: list[Any]
@@ -139,16 +146,9 @@ def read_columns(source: Path | str | Sequence[Mapping[str, Any]], content: byte
     where = "predictions" if not isinstance(source, str | Path) else str(source)
     if isinstance(source, str | Path):
         content = read_bytes(Path(source)) if content is None else content
-        results = decode_fast(content, list[_Result])
-        if results is not None:
-            return Columns(
-                where,
-                [result.image_id for result in results],
-                [result.category_id for result in results],
-                np.fromiter([result.score for result in results], np.float64, len(results)),
-                _box_columns([result.bbox for result in results]),
-                [result.segmentation for result in results],
-            )
+        for kind in (_Numbered, _Result):
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, OverflowError):
+                return _joined([_part(rows, where) for rows in decode_parts(content, kind)], where)
         source = parse_json(content, where)
     if isinstance(source, Mapping):
         keys = ", ".join(list(map(str, source))[:5])
@@ -165,12 +165,39 @@ def read_columns(source: Path | str | Sequence[Mapping[str, Any]], content: byte
     )
 
 
-def _box_columns(boxes: list[tuple[float, float, float, float] | None]) -> list[Any] | NDArray[np.float64]:
-    """The boxes as one array, unless some are missing."""
-    try:
-        return np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)  # type: ignore[arg-type]
-    except TypeError:
-        return boxes
+def _part(rows: Sequence[_Result], where: str) -> Columns:
+    images = [row.image_id for row in rows]
+    categories = [row.category_id for row in rows]
+    boxes: list[Any] | NDArray[np.float64] = [row.bbox for row in rows]
+    with contextlib.suppress(TypeError):  # some are missing
+        boxes = np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(rows)).reshape(-1, 4)
+    plain = bool(rows) and isinstance(rows[0], _Numbered)
+    return Columns(
+        where,
+        np.array(images, np.int64) if plain else images,
+        np.array(categories, np.int64) if plain else categories,
+        np.array([row.score for row in rows], np.float64),
+        boxes,
+        [row.segmentation for row in rows],
+    )
+
+
+def _joined(parts: Sequence[Columns], where: str) -> Columns:
+    def join(columns: list[list[Any] | NDArray[Any]]) -> Any:
+        if columns and all(isinstance(column, np.ndarray) for column in columns):
+            return np.concatenate(columns)
+        return [
+            value for column in columns for value in (column.tolist() if isinstance(column, np.ndarray) else column)
+        ]
+
+    return Columns(
+        where,
+        join([part.image_ids for part in parts]),
+        join([part.category_ids for part in parts]),
+        join([part.scores for part in parts]),
+        join([part.boxes for part in parts]),
+        join([part.segmentations for part in parts]),
+    )
 
 
 def _all_or_none(given: Sequence[bool], key: str, where: str) -> bool:
@@ -183,21 +210,33 @@ def _all_or_none(given: Sequence[bool], key: str, where: str) -> bool:
     return count > 0
 
 
-def _numbers(ids: Sequence[Any], index: Mapping[Id, int], key: str, where: str) -> NDArray[np.int64]:
+def _numbers(
+    ids: Sequence[Any] | NDArray[np.int64], index: Mapping[Id, int], key: str, where: str
+) -> NDArray[np.int64]:
     """The numbers of `ids`, 0 for those that are unknown."""
     try:
-        return np.fromiter(map(index.get, ids, repeat(0)), np.int64, len(ids))
+        return numbered(ids, index)
     except TypeError:
         at = next(i for i, value in enumerate(ids) if isinstance(value, list | dict))
         raise DataError(f"{where}[{at}].{key}: expected a number or a string, got {ids[at]!r}") from None
 
 
+def _picked(ids: Sequence[Any] | NDArray[np.int64], chosen: NDArray[np.bool_]) -> list[Any]:
+    if isinstance(ids, np.ndarray):
+        return list(ids[chosen].tolist())
+    return [ids[i] for i in np.flatnonzero(chosen)]
+
+
 def _image_numbers(
-    ids: Sequence[Any], truth: GroundTruth, index: Mapping[Id, int] | None, where: str, hint: Hint | None
+    ids: Sequence[Any] | NDArray[np.int64],
+    truth: GroundTruth,
+    index: Mapping[Id, int] | None,
+    where: str,
+    hint: Hint | None,
 ) -> NDArray[np.int64]:
     known = truth.image_index if index is None else index
     numbers = _numbers(ids, known, "image_id", where)
-    unknown = [ids[i] for i in np.flatnonzero(numbers == 0)]
+    unknown = _picked(ids, numbers == 0)
     if unknown:
         raise DataError(
             f"{where}: {len(unknown)} of {len(ids)} predictions have an image_id that {truth.where} does not list: "
@@ -208,11 +247,11 @@ def _image_numbers(
 
 
 def _category_numbers(
-    ids: Sequence[Any], truth: GroundTruth, index: Mapping[Id, int] | None, where: str
+    ids: Sequence[Any] | NDArray[np.int64], truth: GroundTruth, index: Mapping[Id, int] | None, where: str
 ) -> NDArray[np.int64]:
     known = truth.category_index if index is None else index
     numbers = _numbers(ids, known, "category_id", where)
-    unknown = [ids[i] for i in np.flatnonzero(numbers == 0)]
+    unknown = _picked(ids, numbers == 0)
     if unknown:
         allowed = list(known)
         shown = ", ".join(map(repr, allowed[:20])) + (", ..." if len(allowed) > 20 else "")

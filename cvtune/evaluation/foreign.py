@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cvtune.errors import DataError
 from cvtune.evaluation.detections import Columns, read_columns
 from cvtune.evaluation.ground_truth import GroundTruth
-from cvtune.evaluation.records import Id, decode_fast, id_examples, parse_json, read_bytes
+from cvtune.evaluation.records import Id, decode_fast, id_examples, numbered, parse_json, read_bytes
 
 __all__ = ["COCO_91", "Foreign", "IdMap", "map_categories", "map_images", "read_foreign", "unwrap"]
 
@@ -138,7 +141,7 @@ def _by_name(
     columns: Columns, content: Mapping[str, Any], truth: GroundTruth, said: tuple[str, ...]
 ) -> tuple[Columns, tuple[str, ...]]:
     """Where the file lists its own images and categories, their names say what its ids mean."""
-    images, categories = columns.image_ids, columns.category_ids
+    images, categories = list(columns.image_ids), list(columns.category_ids)
     files = {e.get("id"): e.get("file_name") for e in content.get("images") or () if isinstance(e, Mapping)}
     names = {e.get("id"): e.get("name") for e in content.get("categories") or () if isinstance(e, Mapping)}
     own_files = dict(zip(truth.image_index, truth.file_names, strict=True))
@@ -159,10 +162,10 @@ def _covers(ids: Sequence[Any], names: Mapping[Any, Any]) -> bool:
         return False
 
 
-def map_images(ids: Sequence[Any], truth: GroundTruth) -> IdMap | None:
+def map_images(ids: Sequence[Any] | NDArray[np.int64], truth: GroundTruth) -> IdMap | None:
     """A reading of image ids of which the ground truth lacks some; None where it knows all, or no reading fits."""
-    different = _different(ids)
-    if different is None or different <= truth.image_index.keys():
+    different = _unknown(ids, truth.image_index)
+    if different is None:
         return None
     by_text = {str(image_id): number for image_id, number in truth.image_index.items()}
     readings = (
@@ -200,10 +203,10 @@ def _plain(value: Any) -> str:
     return text.lstrip("0") or "0" if text.isdecimal() else text
 
 
-def map_categories(ids: Sequence[Any], truth: GroundTruth) -> IdMap | None:
+def map_categories(ids: Sequence[Any] | NDArray[np.int64], truth: GroundTruth) -> IdMap | None:
     """A reading of category ids of which the ground truth lacks some; None where it knows all, or no reading fits."""
-    different = _different(ids)
-    if different is None or different <= truth.category_index.keys():
+    different = _unknown(ids, truth.category_index)
+    if different is None:
         return None
     n = len(truth.names)
     by_text = {str(category_id): number for category_id, number in truth.category_index.items()}
@@ -227,8 +230,9 @@ def map_categories(ids: Sequence[Any], truth: GroundTruth) -> IdMap | None:
     return None
 
 
-def _different(ids: Sequence[Any]) -> set[Any] | None:
+def _unknown(ids: Sequence[Any] | NDArray[np.int64], index: Mapping[Id, int]) -> set[Any] | None:
+    """The different ids, of which `index` lacks some; None where it knows all."""
     try:
-        return set(ids) or None
+        return None if numbered(ids, index).all() else set(np.asarray(ids, object).tolist())
     except TypeError:  # a list as an id: the scoring says where
         return None
