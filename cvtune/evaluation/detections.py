@@ -1,36 +1,29 @@
-"""Predictions in COCO results form as columns, checked against the ground truth."""
+"""Predictions checked against the ground truth: what is scored."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pycocotools.mask as mask_api
 from numpy.typing import NDArray
 
 from cvtune.errors import DataError
+from cvtune.evaluation.columns import Columns, read_columns
 from cvtune.evaluation.ground_truth import GroundTruth
 from cvtune.evaluation.masks import Mask, checked_masks, has_mask, mask_areas, to_rles
 from cvtune.evaluation.records import (
     Id,
     box_array,
-    decode_parts,
-    field,
     float_array,
     id_examples,
     numbered,
-    parse_json,
-    read_bytes,
-    records,
 )
 
-__all__ = ["Columns", "Detections", "Hint", "read_columns", "read_detections"]
+__all__ = ["Detections", "Hint", "read_detections"]
 
 Hint = Callable[[Sequence[Any]], str]
 """Unknown image ids -> what may be wrong with them, as ``; the ids ...``, or an empty string."""
@@ -56,34 +49,6 @@ class Detections:
     def __len__(self) -> int:
         """Return the number of detections."""
         return len(self.score)
-
-
-class _Result(msgspec.Struct, gc=False):
-    image_id: int | str
-    category_id: int | str
-    score: float
-    bbox: tuple[float, float, float, float] | None = None
-    segmentation: msgspec.Raw = msgspec.Raw()
-
-
-class _Numbered(_Result, gc=False):
-    image_id: int
-    category_id: int
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What a results file says, before any check: n values each, None where a box or a mask is not given.
-
-    Ids, scores and boxes are arrays already where all are given and of the right type.
-    """
-
-    where: str
-    image_ids: list[Any] | NDArray[np.int64]
-    category_ids: list[Any] | NDArray[np.int64]
-    scores: list[Any] | NDArray[np.float64]
-    boxes: list[Any] | NDArray[np.float64]
-    segmentations: list[Any]
 
 
 def read_detections(
@@ -135,69 +100,6 @@ def read_detections(
         boxes = np.asarray(mask_api.toBbox(masks), np.float64).reshape(-1, 4)
         area = mask_areas(masks, sizes)
     return Detections(image, category, scores, boxes, area, None if masks is None else tuple(masks), boxes_given)
-
-
-def read_columns(source: Path | str | Sequence[Mapping[str, Any]], content: bytes | None = None) -> Columns:
-    """Read a COCO results file, whose `content` may be read already, or its list.
-
-    Raises:
-        DataError: it is no list of objects with the keys that are needed.
-    """
-    where = "predictions" if not isinstance(source, str | Path) else str(source)
-    if isinstance(source, str | Path):
-        content = read_bytes(Path(source)) if content is None else content
-        for kind in (_Numbered, _Result):
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, OverflowError):
-                return _joined([_part(rows, where) for rows in decode_parts(content, kind)], where)
-        source = parse_json(content, where)
-    if isinstance(source, Mapping):
-        keys = ", ".join(list(map(str, source))[:5])
-        fix = "; its 'annotations' may be the list" if "annotations" in source else ""
-        raise DataError(f"{where}: expected COCO results, a list of objects, got an object with the keys {keys}{fix}")
-    rows = records(source, where)
-    return Columns(
-        where,
-        field(rows, "image_id", where),
-        field(rows, "category_id", where),
-        field(rows, "score", where),
-        [row.get("bbox") for row in rows],
-        [row.get("segmentation") for row in rows],
-    )
-
-
-def _part(rows: Sequence[_Result], where: str) -> Columns:
-    images = [row.image_id for row in rows]
-    categories = [row.category_id for row in rows]
-    boxes: list[Any] | NDArray[np.float64] = [row.bbox for row in rows]
-    with contextlib.suppress(TypeError):  # some are missing
-        boxes = np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(rows)).reshape(-1, 4)
-    plain = bool(rows) and isinstance(rows[0], _Numbered)
-    return Columns(
-        where,
-        np.array(images, np.int64) if plain else images,
-        np.array(categories, np.int64) if plain else categories,
-        np.array([row.score for row in rows], np.float64),
-        boxes,
-        [row.segmentation for row in rows],
-    )
-
-
-def _joined(parts: Sequence[Columns], where: str) -> Columns:
-    def join(columns: list[list[Any] | NDArray[Any]]) -> Any:
-        if columns and all(isinstance(column, np.ndarray) for column in columns):
-            return np.concatenate(columns)
-        return [
-            value for column in columns for value in (column.tolist() if isinstance(column, np.ndarray) else column)
-        ]
-
-    return Columns(
-        where,
-        join([part.image_ids for part in parts]),
-        join([part.category_ids for part in parts]),
-        join([part.scores for part in parts]),
-        join([part.boxes for part in parts]),
-        join([part.segmentations for part in parts]),
-    )
 
 
 def _all_or_none(given: Sequence[bool], key: str, where: str) -> bool:

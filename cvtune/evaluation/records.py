@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from numbers import Real
@@ -42,9 +44,12 @@ BETWEEN = re.compile(rb"\}\s*,\s*(?=\{)")
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of `path`; DataError where there is no such file or it cannot be read."""
+    """The content of `path`, unpacked if gzip has packed it; DataError where there is none or it cannot be read."""
     try:
-        return Path(path).read_bytes()
+        content = Path(path).read_bytes()
+        return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: gzip has packed it, but it is damaged: {error}") from error
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
@@ -101,10 +106,19 @@ def no_collection() -> Iterator[None]:
 
 
 def parse_json(content: bytes, where: str) -> Any:
-    """Decode JSON as Python does, NaN and infinity included (their place is named later); DataError if it is none."""
+    """Decode JSON as Python does, NaN and infinity included (their place is named later); DataError if it is none.
+
+    Lines of JSON are a list.
+    """
     try:
         return json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: not JSON, but a file of bytes; write what it holds as JSON") from None
+    except json.JSONDecodeError as error:
+        if not content.strip():
+            raise DataError(f"{where}: the file is empty; expected JSON, such as [] for no predictions") from None
+        with contextlib.suppress(json.JSONDecodeError):
+            return [json.loads(line) for line in content.splitlines() if line.strip()]
         raise DataError(f"{where}: not valid JSON: {error}") from error
 
 

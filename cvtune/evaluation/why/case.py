@@ -16,7 +16,7 @@ import hotcoco
 import numpy as np
 from numpy.typing import NDArray
 
-from cvtune.evaluation.detections import Columns
+from cvtune.evaluation.columns import Columns
 from cvtune.evaluation.engines import mean_counted
 from cvtune.evaluation.ground_truth import GroundTruth
 from cvtune.evaluation.records import box_array, float_array
