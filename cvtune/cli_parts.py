@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from cvtune.data.receipt import Receipt
 
-__all__ = ["AsJson", "app", "console", "print_json", "print_receipt", "print_table", "shown", "verb"]
+__all__ = ["AsJson", "app", "console", "folds", "print_json", "print_receipt", "print_table", "shown", "verb"]
 
 P = ParamSpec("P")
 
@@ -85,8 +85,12 @@ def console() -> Any:
     from rich.console import Console
 
     # Into a file or pipe rich would fold at 80 columns.
-    folded = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if folded else 160)
+    return Console(width=None if folds() else 160)
+
+
+def folds() -> bool:
+    """Whether stdout has a width: a terminal, or what says that it is one."""
+    return sys.stdout.isatty() or "COLUMNS" in os.environ
 
 
 def print_receipt(receipt: Receipt) -> None:
@@ -112,7 +116,14 @@ def print_json(record: Any) -> None:
 
 
 def print_table(columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table, unless it has no rows."""
+    """Print a table, unless it has no rows: plain lines into a file or pipe."""
+    if not rows:
+        return
+    if not folds():
+        from cvtune.plain_table import plain_table
+
+        typer.echo(plain_table(columns, rows))
+        return
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -121,8 +132,7 @@ def print_table(columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         # Text, not markup: values hold square brackets.
         table.add_row(*map(Text, row))
-    if rows:
-        console().print(table)
+    console().print(table)
 
 
 def shown(value: Any) -> str:

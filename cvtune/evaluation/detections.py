@@ -1,34 +1,29 @@
-"""Predictions in COCO results form as columns, checked against the ground truth."""
+"""Predictions checked against the ground truth: what is scored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pycocotools.mask as mask_api
 from numpy.typing import NDArray
 
 from cvtune.errors import DataError
+from cvtune.evaluation.columns import Columns, read_columns
 from cvtune.evaluation.ground_truth import GroundTruth
 from cvtune.evaluation.masks import Mask, checked_masks, has_mask, mask_areas, to_rles
 from cvtune.evaluation.records import (
     Id,
     box_array,
-    decode_fast,
-    field,
     float_array,
     id_examples,
-    parse_json,
-    read_bytes,
-    records,
+    numbered,
 )
 
-__all__ = ["Columns", "Detections", "Hint", "read_columns", "read_detections"]
+__all__ = ["Detections", "Hint", "read_detections"]
 
 Hint = Callable[[Sequence[Any]], str]
 """Unknown image ids -> what may be wrong with them, as ``; the ids ...``, or an empty string."""
@@ -54,29 +49,6 @@ class Detections:
     def __len__(self) -> int:
         """Return the number of detections."""
         return len(self.score)
-
-
-class _Result(msgspec.Struct, gc=False):
-    image_id: int | str
-    category_id: int | str
-    score: float
-    bbox: tuple[float, float, float, float] | None = None
-    segmentation: msgspec.Raw = msgspec.Raw()
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What a results file says, before any check: n values each, None where a box or a mask is not given.
-
-    Scores and boxes are arrays already where all are given and of the right type.
-    """
-
-    where: str
-    image_ids: list[Any]
-    category_ids: list[Any]
-    scores: list[Any] | NDArray[np.float64]
-    boxes: list[Any] | NDArray[np.float64]
-    segmentations: list[Any]
 
 
 def read_detections(
@@ -130,49 +102,6 @@ def read_detections(
     return Detections(image, category, scores, boxes, area, None if masks is None else tuple(masks), boxes_given)
 
 
-def read_columns(source: Path | str | Sequence[Mapping[str, Any]], content: bytes | None = None) -> Columns:
-    """Read a COCO results file, whose `content` may be read already, or its list.
-
-    Raises:
-        DataError: it is no list of objects with the keys that are needed.
-    """
-    where = "predictions" if not isinstance(source, str | Path) else str(source)
-    if isinstance(source, str | Path):
-        content = read_bytes(Path(source)) if content is None else content
-        results = decode_fast(content, list[_Result])
-        if results is not None:
-            return Columns(
-                where,
-                [result.image_id for result in results],
-                [result.category_id for result in results],
-                np.fromiter([result.score for result in results], np.float64, len(results)),
-                _box_columns([result.bbox for result in results]),
-                [result.segmentation for result in results],
-            )
-        source = parse_json(content, where)
-    if isinstance(source, Mapping):
-        keys = ", ".join(list(map(str, source))[:5])
-        fix = "; its 'annotations' may be the list" if "annotations" in source else ""
-        raise DataError(f"{where}: expected COCO results, a list of objects, got an object with the keys {keys}{fix}")
-    rows = records(source, where)
-    return Columns(
-        where,
-        field(rows, "image_id", where),
-        field(rows, "category_id", where),
-        field(rows, "score", where),
-        [row.get("bbox") for row in rows],
-        [row.get("segmentation") for row in rows],
-    )
-
-
-def _box_columns(boxes: list[tuple[float, float, float, float] | None]) -> list[Any] | NDArray[np.float64]:
-    """The boxes as one array, unless some are missing."""
-    try:
-        return np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)  # type: ignore[arg-type]
-    except TypeError:
-        return boxes
-
-
 def _all_or_none(given: Sequence[bool], key: str, where: str) -> bool:
     count = sum(given)
     if count not in (0, len(given)):
@@ -183,21 +112,33 @@ def _all_or_none(given: Sequence[bool], key: str, where: str) -> bool:
     return count > 0
 
 
-def _numbers(ids: Sequence[Any], index: Mapping[Id, int], key: str, where: str) -> NDArray[np.int64]:
+def _numbers(
+    ids: Sequence[Any] | NDArray[np.int64], index: Mapping[Id, int], key: str, where: str
+) -> NDArray[np.int64]:
     """The numbers of `ids`, 0 for those that are unknown."""
     try:
-        return np.fromiter(map(index.get, ids, repeat(0)), np.int64, len(ids))
+        return numbered(ids, index)
     except TypeError:
         at = next(i for i, value in enumerate(ids) if isinstance(value, list | dict))
         raise DataError(f"{where}[{at}].{key}: expected a number or a string, got {ids[at]!r}") from None
 
 
+def _picked(ids: Sequence[Any] | NDArray[np.int64], chosen: NDArray[np.bool_]) -> list[Any]:
+    if isinstance(ids, np.ndarray):
+        return list(ids[chosen].tolist())
+    return [ids[i] for i in np.flatnonzero(chosen)]
+
+
 def _image_numbers(
-    ids: Sequence[Any], truth: GroundTruth, index: Mapping[Id, int] | None, where: str, hint: Hint | None
+    ids: Sequence[Any] | NDArray[np.int64],
+    truth: GroundTruth,
+    index: Mapping[Id, int] | None,
+    where: str,
+    hint: Hint | None,
 ) -> NDArray[np.int64]:
     known = truth.image_index if index is None else index
     numbers = _numbers(ids, known, "image_id", where)
-    unknown = [ids[i] for i in np.flatnonzero(numbers == 0)]
+    unknown = _picked(ids, numbers == 0)
     if unknown:
         raise DataError(
             f"{where}: {len(unknown)} of {len(ids)} predictions have an image_id that {truth.where} does not list: "
@@ -208,11 +149,11 @@ def _image_numbers(
 
 
 def _category_numbers(
-    ids: Sequence[Any], truth: GroundTruth, index: Mapping[Id, int] | None, where: str
+    ids: Sequence[Any] | NDArray[np.int64], truth: GroundTruth, index: Mapping[Id, int] | None, where: str
 ) -> NDArray[np.int64]:
     known = truth.category_index if index is None else index
     numbers = _numbers(ids, known, "category_id", where)
-    unknown = [ids[i] for i in np.flatnonzero(numbers == 0)]
+    unknown = _picked(ids, numbers == 0)
     if unknown:
         allowed = list(known)
         shown = ", ".join(map(repr, allowed[:20])) + (", ..." if len(allowed) > 20 else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,17 @@ from numpy.typing import NDArray
 
 from cvtune.errors import DataError
 from cvtune.evaluation.masks import Mask, box_polygon, checked_masks, has_mask, mask_areas
-from cvtune.evaluation.records import Id, box_array, decode_fast, field, float_array, parse_json, read_bytes, records
+from cvtune.evaluation.records import (
+    Id,
+    box_array,
+    decode_fast,
+    field,
+    float_array,
+    numbered,
+    parse_json,
+    read_bytes,
+    records,
+)
 
 __all__ = ["GroundTruth", "read_ground_truth"]
 
@@ -104,7 +115,7 @@ class _Columns:
     categories: list[tuple[Id, Any]]
     image_ids: list[Id]
     category_ids: list[Id]
-    boxes: list[Any]
+    boxes: list[Any] | NDArray[np.float64]
     areas: list[Any]
     crowds: list[Any]
     segmentations: list[Any]
@@ -138,7 +149,7 @@ def _from_structs(file: _File) -> _Columns:
         [(category.id, category.name) for category in file.categories],
         [row.image_id for row in rows],
         [row.category_id for row in rows],
-        [row.bbox for row in rows],
+        np.fromiter(chain.from_iterable(row.bbox for row in rows), np.float64, 4 * len(rows)).reshape(-1, 4),
         [row.area for row in rows],
         [row.iscrowd for row in rows],
         [row.segmentation for row in rows],
@@ -192,12 +203,11 @@ def _ground_truth(columns: _Columns, where: str) -> GroundTruth:
         names[category_id] = str(name)
     image_index = {image_id: i for i, image_id in enumerate(_in_order(sizes), 1)}
     category_index = {category_id: i for i, category_id in enumerate(_in_order(names), 1)}
-    image = np.array([image_index.get(i, 0) for i in columns.image_ids], np.int64)
-    category = np.array([category_index.get(i, 0) for i in columns.category_ids], np.int64)
+    image, category = numbered(columns.image_ids, image_index), numbered(columns.category_ids, category_index)
     kept = np.flatnonzero((image > 0) & (category > 0))
     boxes = box_array(columns.boxes, f"{where}: annotations")
     ordered_sizes = tuple(sizes[image_id] for image_id in image_index)
-    segmentations = tuple(columns.segmentations[i] for i in kept)
+    segmentations = tuple(columns.segmentations[i] for i in kept.tolist())
     area = _areas(columns, boxes, image, ordered_sizes, where)
     return GroundTruth(
         where,
@@ -209,7 +219,7 @@ def _ground_truth(columns: _Columns, where: str) -> GroundTruth:
         category[kept],
         boxes[kept],
         area[kept],
-        np.array([bool(crowd) for crowd in columns.crowds], bool)[kept],
+        np.fromiter(map(bool, columns.crowds), bool, len(image))[kept],
         segmentations,
         tuple(kept.tolist()),
         len(image) - len(kept),
@@ -227,6 +237,8 @@ def _areas(
 ) -> NDArray[np.float64]:
     """The given areas; where one is missing, the mask's, else the box's."""
     at = f"{where}: annotations"
+    if None not in columns.areas:
+        return float_array(columns.areas, "area", at)
     missing = [i for i, area in enumerate(columns.areas) if area is None]
     area = float_array([0.0 if area is None else area for area in columns.areas], "area", at)
     area[missing] = boxes_xywh[missing, 2] * boxes_xywh[missing, 3]

@@ -93,13 +93,14 @@ def notes(truth: GroundTruth, found: Detections, results: Mapping[str, Mapping[s
 
 def _detection_notes(truth: GroundTruth, found: Detections) -> list[str]:
     said = []
-    _, sizes = np.unique(found.image * (len(truth.names) + 1) + found.category, return_counts=True)
+    in_image = np.bincount(found.image, minlength=1)
+    many = in_image[found.image] > MAX_DETECTIONS
+    _, sizes = np.unique(found.image[many] * (len(truth.names) + 1) + found.category[many], return_counts=True)
     cut = int(np.maximum(sizes - MAX_DETECTIONS, 0).sum())
     if cut:
-        most = int(np.bincount(found.image).max())
         said.append(
             f"{cut} of {len(found)} predictions are beyond COCO's {MAX_DETECTIONS} best of an image and class and are "
-            f"not scored; one image has {most}."
+            f"not scored; one image has {in_image.max()}."
         )
     if len(found) > 1 and np.ptp(found.score) == 0:
         said.append(

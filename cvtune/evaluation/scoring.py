@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cvtune.errors import DataError, SpecError, nearest
-from cvtune.evaluation.detections import Columns, Detections, Hint, read_detections
+from cvtune.evaluation.columns import Columns
+from cvtune.evaluation.detections import Detections, Hint, read_detections
 from cvtune.evaluation.engines import ENGINES, Engine, EngineScores, IouType
 from cvtune.evaluation.foreign import Foreign, read_foreign
 from cvtune.evaluation.ground_truth import read_ground_truth

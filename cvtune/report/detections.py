@@ -14,6 +14,7 @@ from cvtune.data.coco_structs import CocoTruth
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError
 from cvtune.evaluation.analyse import Pair
+from cvtune.evaluation.records import numbered
 from cvtune.report.facts import Files, RunFacts
 from cvtune.report.matching import Objects
 from cvtune.runs import read_json
@@ -107,8 +108,8 @@ def picture_data(pair: Pair, files: Files) -> PictureData:
     names = [name or str(image_id) for name, image_id in zip(truth.file_names, truth.image_index, strict=True)]
     found = [finder.find(name, any_suffix=True) for name in names]
     # Numbers from 1 on; 0 is what this ground truth has not.
-    image = [(foreign.image_index or truth.image_index).get(i, 0) for i in columns.image_ids]
-    category = [(foreign.category_index or truth.category_index).get(i, 0) for i in columns.category_ids]
+    image = numbered(columns.image_ids, foreign.image_index or truth.image_index).tolist()
+    category = numbered(columns.category_ids, foreign.category_index or truth.category_index).tolist()
     known = [k for k in range(len(image)) if image[k] and category[k]]
     boxed = [k for k in known if columns.boxes[k] is not None]
     return PictureData(

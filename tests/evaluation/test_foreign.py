@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,14 @@ def by_image(rows: Rows, box_key: str) -> Json:
     return found
 
 
+def named(row: Json) -> str:
+    return f"{row['image_id'] + 100:06d}.jpg"
+
+
+def without(row: Json, key: str, **more: Any) -> Json:
+    return {k: v for k, v in row.items() if k != key} | more
+
+
 FORMS: list[tuple[str, Callable[[Rows], Any], str | None]] = [
     ("detectron2", lambda r: r, None),
     ("mmdet bbox.json", lambda r: changed(r, score=float), None),
@@ -84,6 +94,22 @@ FORMS: list[tuple[str, Callable[[Rows], Any], str | None]] = [
          "categories": [{"id": 30 - i, "name": name} for i, name in NAMES.items()],
          "annotations": changed(r, image_id=lambda i: i * 2, category_id=lambda i: 30 - i),
      }, "by the names"),
+    ("file names beside the numbers of other images",
+     lambda r: [{**row, "image_id": {7: 30, 30: 4, 4: 7}[row["image_id"]], "file_name": named(row)} for row in r],
+     "the file names beside"),
+    ("file names beside the same ids",
+     lambda r: [{**row, "file_name": "/x/val/" + named(row)} for row in r], None),
+    ("file names of elsewhere", lambda r: [{**row, "file_name": f"{i}.jpg"} for i, row in enumerate(r)], None),
+    ("file names alone", lambda r: [without(row, "image_id", file_name=named(row)) for row in r],
+     "are file names"),
+    ("objects inside", lambda r: [{**row, "more": [{"a": [{}]}, {}]} for row in r], None),
+    ("a list an image", lambda r: [r[:1], [], r[1:]], "lists of results by image"),
+    ("detectron2 by image",
+     lambda r: [{"image_id": row["image_id"], "instances": [without(row, "image_id")]} for row in r],
+     "lists of results by image"),
+    ("mmdet by image and file",
+     lambda r: [{"img_path": f"/x/{int(k) + 100:06d}.jpg", **v} for k, v in by_image(r, "bboxes").items()],
+     "x0, y0, x1, y1"),
     ("torchvision by image", lambda r: by_image(r, "boxes"), "x0, y0, x1, y1"),
     ("mmdet by image", lambda r: [{"image_id": k, **v} for k, v in by_image(r, "bboxes").items()], "x0, y0, x1, y1"),
 ]  # fmt: skip
@@ -140,6 +166,38 @@ UNCLEAR: list[tuple[str, Callable[[Rows], Any], str]] = [
 def test_what_fits_no_reading_is_an_error(truth: Json, rows: Rows, form: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         evaluate(truth, form(rows), foreign=True)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda rows: gzip.compress(json.dumps(rows).encode()),
+        lambda rows: "\n".join(map(json.dumps, rows)).encode() + b"\n",
+        lambda rows: b"\xef\xbb\xbf" + json.dumps(rows, indent=2).encode(),
+    ],
+    ids=["gzip", "lines", "byte order mark"],
+)
+def test_files_that_are_not_plain_json(truth: Json, rows: Rows, write: Callable[[Rows], bytes], tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_bytes(write(rows))
+    assert evaluate(truth, path, foreign=True)["bbox"] == evaluate(truth, rows)["bbox"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b" \n", "the file is empty"),
+        (pickle.dumps([{"image_id": 7}]), "not JSON, but a file of bytes"),
+        (gzip.compress(b"[]" * 99)[:-9], "gzip has packed it, but it is damaged"),
+        (b'[{"image_id": 7', "not valid JSON"),
+        (b'{"a": 1}\n{"b": ', "not valid JSON"),
+    ],
+)
+def test_files_that_are_no_json_say_so(truth: Json, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_bytes(content)
+    with pytest.raises(DataError, match=f"p.json: {message}"):
+        evaluate(truth, tmp_path / "p.json", foreign=True)
 
 
 def test_two_images_of_one_stem_are_not_guessed(truth: Json, rows: Rows) -> None:

@@ -16,7 +16,7 @@ import hotcoco
 import numpy as np
 from numpy.typing import NDArray
 
-from cvtune.evaluation.detections import Columns
+from cvtune.evaluation.columns import Columns
 from cvtune.evaluation.engines import mean_counted
 from cvtune.evaluation.ground_truth import GroundTruth
 from cvtune.evaluation.records import box_array, float_array
@@ -280,8 +280,9 @@ def _mask_box(segmentation: Any) -> tuple[float, ...]:
         return (0.0, 0.0, 0.0, 0.0)
 
 
-def _codes(values: Sequence[Any]) -> tuple[tuple[Any, ...], Ints]:
+def _codes(values: Sequence[Any] | Ints) -> tuple[tuple[Any, ...], Ints]:
     """The different values in order of appearance, and each value's position among them."""
+    values = values.tolist() if isinstance(values, np.ndarray) else values
     keys = [value if isinstance(value, int | str | float) else repr(value) for value in values]
     index = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return tuple(index), np.array([index[key] for key in keys], np.int64)
