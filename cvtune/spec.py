@@ -183,6 +183,10 @@ class ImageSizeSpec(_Model):
         smallest = min(self.short) if isinstance(self.short, tuple) else self.short
         if self.long is not None and smallest is not None and self.long < smallest:
             raise ValueError(f"got long {self.long}, below short {smallest}; the long side is the larger one")
+        if self.long is not None and self.test_short is not None and self.long < self.test_short:
+            raise ValueError(
+                f"got long {self.long}, below test_short {self.test_short}; the long side is the larger one"
+            )
         return self
 
 
@@ -236,10 +240,18 @@ class ScheduleSpec(_Model):
     min_lr: Annotated[float, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
-    def _steps_belong_to_multistep(self) -> ScheduleSpec:
+    def _each_rule_has_its_numbers(self) -> ScheduleSpec:
         given = [key for key in ("milestones", "gamma") if getattr(self, key) is not None]
         if given and self.name not in (None, "multistep"):
             raise ValueError(f"got {' and '.join(given)} with name: {self.name}; they belong to multistep, remove them")
+        if self.min_lr is not None and self.name in ("constant", "onecycle"):
+            raise ValueError(
+                f"got min_lr with name: {self.name}, which has no floor; it belongs to multistep and cosine"
+            )
+        if self.name == "onecycle" and self.warmup_iterations not in ("auto", 0):
+            raise ValueError(
+                "got warmup_iterations with name: onecycle, which rises by itself; remove warmup_iterations"
+            )
         if self.milestones is not None and list(self.milestones) != sorted(set(self.milestones)):
             shown = ", ".join(f"{m:g}" for m in self.milestones)
             raise ValueError(f"milestones: got [{shown}]; they must rise")

@@ -112,6 +112,7 @@ for index in range({len(names)}):
         ({"model__frozen_stages": 0}, {"MODEL.BACKBONE.FREEZE_AT": 1}, "model.frozen_stages"),
         ({"model__frozen_stages": None}, {"MODEL.BACKBONE.FREEZE_AT": 0}, "model.frozen_stages"),
         ({"model__frozen_stages": 3}, {"MODEL.BACKBONE.FREEZE_AT": 4}, "model.frozen_stages"),
+        ({"model__frozen_stages": 4}, {"MODEL.BACKBONE.FREEZE_AT": 5}, "model.frozen_stages"),
         ({"model__norm": "batch"}, {"MODEL.RESNETS.NORM": "BN"}, "model.norm"),
         ({"model__norm": "sync"}, {"MODEL.RESNETS.NORM": "BN"}, "run.devices"),
         (
@@ -270,6 +271,10 @@ def test_what_yaml_cannot_say_is_an_extra(plan_for: MakePlan) -> None:
         ({"train__precision": "fp16"}, ["train.precision", "on a CPU", "nearest: fp32"]),
         ({"train__checkpoint": {"best": "segm/AP"}}, ["predicts no masks", "nearest: bbox/AP"]),
         (
+            {"model__backbone": "resnet50_c4", "model__frozen_stages": 4},
+            ["model.frozen_stages", "the head of the boxes", "nearest: 3"],
+        ),
+        (
             {"model__backbone": "resnet18_fpn", "model__weights": "coco"},
             ["publishes no checkpoint", "nearest: imagenet"],
         ),
@@ -290,6 +295,37 @@ def test_what_detectron2_cannot_do_is_refused_with_the_nearest(
         translate(plan_for(**{"model__family": "faster_rcnn", "data__batch_size": 2, **changes}))
     assert all(fragment in str(caught.value) for fragment in fragments), str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("config", [{"family": "faster_rcnn"}, {"family": "fcos"}, {"family": "mask_rcnn"}])
+def test_more_frozen_stages_than_there_are_is_refused(config: dict[str, Any], plan_for: MakePlan) -> None:
+    with pytest.raises(SpecError, match=r"model\.frozen_stages: got 5; allowed: 0 \(the stem\) to 4, or null"):
+        translate(plan_for(model={**config, "weights": "none", "frozen_stages": 5}, data__batch_size=2))
+
+
+@pytest.mark.parametrize(
+    ("train", "period"),
+    [
+        ({}, 100),
+        ({"checkpoint": {"every_epochs": 3}}, 300),
+        ({"checkpoint": {"every_iterations": 7}}, 7),
+        ({"recipe": "official"}, 5000),
+        ({"recipe": "official", "epochs": 2}, 100),
+        ({"recipe": "official", "checkpoint": {"every_epochs": 2}}, 200),
+    ],
+)
+def test_checkpoints_are_as_often_as_the_plan_says(train: dict[str, Any], period: int, plan_for: MakePlan) -> None:
+    native = translate(plan_for(model__family="faster_rcnn", data__batch_size=2, train=train))
+    assert read(native)["SOLVER"]["CHECKPOINT_PERIOD"] == period
+
+
+def test_an_official_run_is_scored_at_its_end_unless_scores_are_asked_for(plan_for: MakePlan) -> None:
+    changes: dict[str, Any] = {"model__family": "faster_rcnn", "data__batch_size": 2}
+    for train, period in (({}, 0), ({"early_stopping": {"patience": 2}}, 100)):
+        plan = plan_for(**changes, train={"recipe": "official", **train})
+        assert read(translate(plan))["TEST"]["EVAL_PERIOD"] == period == plan["eval.every_epochs"] * 100
+    again = plan_for(**changes, train={"recipe": "official"}, eval__every_epochs=3)
+    assert read(translate(again))["TEST"]["EVAL_PERIOD"] == 300
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ json.dump(found, open("{tmp_path}/found.json", "w"))
         (
             FCOS,
             {"train__schedule": {"name": "constant"}},
-            {SCHEDULER: {"_target_": "fvcore.common.param_scheduler.ConstantParamScheduler", "value": 1.0}},
+            {(*SCHEDULER, "milestones"): [], (*SCHEDULER, "values"): [1.0]},
             "train.schedule.name",
         ),
         (
