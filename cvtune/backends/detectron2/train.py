@@ -81,7 +81,7 @@ def train(run: RunDir, resume: bool) -> None:
 
     def content(whole: bool) -> dict[str, Any]:
         held: dict[str, Any] = {"model": model.state_dict(), "ema": ema.weights if ema else None}
-        held |= {"step": step, "seconds": keeper.seconds}
+        held |= {"step": step, "seconds": keeper.seconds, "input": dict(config.fed)}
         if whole:
             held |= {"optimizer": own_optimizer.state_dict(), "scheduler": scheduler.state_dict()}
             held |= {"precision": fabric.strategy.precision.state_dict(), "normalizer": _normalizer(model)}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from cvtune.backends.base import NativeConfig
@@ -228,6 +229,43 @@ def test_weights_bring_the_way_images_are_fed_to_them(plan_for: MakePlan, tmp_pa
         assert found == expected, (weights, backbone_name)
         assert plan.recipe.values["weights.scope"] == scope, weights
         assert native.extras["weights"]["scope"] == scope, weights
+
+
+RGB = ("RGB", [123.675, 116.28, 103.53], [58.395, 57.12, 57.375], False)
+MSRA = ("BGR", [103.53, 116.28, 123.675], [1.0, 1.0, 1.0], True)
+KEYS = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.RESNETS.STRIDE_IN_1X1")
+CAFFE2 = {"conv1_w": 0, "res2_0_branch2a_w": 0}
+D2_BACKBONE = {"stem.conv1.weight": 0, "res2.0.conv1.weight": 0}
+D2_DETECTOR = {"backbone.bottom_up.res2.0.conv1.weight": 0, "proposal_generator.rpn_head.conv.weight": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "config", "expected", "scope"),
+    [
+        # What Detectron2's own converter makes of torchvision's weights.
+        ({"model": D2_BACKBONE, "__author__": "torchvision", "matching_heuristics": True}, R50, RGB, "backbone"),
+        ({"blobs": CAFFE2}, R50, MSRA, "backbone"),
+        (CAFFE2, "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn", MSRA, "backbone"),
+        (
+            {**CAFFE2, "conv1_gn_s": 0},
+            "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn",
+            (*MSRA[:3], False),
+            "backbone",
+        ),
+        ({"blobs": {**CAFFE2, "conv_rpn_w": 0}}, R50, MSRA, "detector"),
+        ({"model": D2_DETECTOR, "__author__": "Detectron2 Model Zoo"}, R50, MSRA, "detector"),
+        ({"model": D2_DETECTOR, "cvtune": {}, "input": dict(zip(KEYS, RGB, strict=True))}, R50, RGB, "detector"),
+    ],
+)
+def test_a_file_of_weights_is_fed_as_whoever_made_it_did(
+    content: dict[str, Any], config: str, expected: tuple[Any, ...], scope: str, plan_for: MakePlan, tmp_path: Path
+) -> None:
+    path = tmp_path / ("x.pth" if "cvtune" in content else "x.pkl")
+    torch.save(content, path) if "cvtune" in content else path.write_bytes(pickle.dumps(content, protocol=2))
+    native = translate(plan_for(model__zoo=config, model__weights=str(path), data__batch_size=2))
+    found = read(native)
+    assert tuple(at(found, key) for key in KEYS) == expected
+    assert native.extras["weights"]["scope"] == scope
 
 
 def test_what_yaml_cannot_say_is_an_extra(plan_for: MakePlan) -> None:
