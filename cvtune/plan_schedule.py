@@ -63,6 +63,7 @@ def plan_warmup(
     if total is None or (asked == "auto" and is_pending(milestones)):
         return pending("the official warm-up, at most a tenth of the run"), "waits for the length"
     falls = milestone_steps(milestones, per_epoch) if per_epoch and not is_pending(milestones) else []
+    falls = [step for step in falls if step < total]
     # Detectron2's warm-up rises to the rate of the step after it, which must be none that lowers it.
     last = falls[0] - 1 if falls else total - 1
     if asked != "auto":

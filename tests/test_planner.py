@@ -179,6 +179,7 @@ def test_a_total_batch_that_does_not_divide_among_processes_is_refused() -> None
         ({"schedule": {"milestones": [1], "warmup_iterations": 300}}, 124, "the spec's 300 would outlast the first"),
         ({"schedule": {"milestones": [1], "warmup_iterations": 20}}, 20, "spec"),
         ({"iterations": 16, "schedule": {"milestones": [0.05], "warmup_iterations": 50}}, 5, "the spec's 50 would"),
+        ({"iterations": 16, "schedule": {"milestones": [9], "warmup_iterations": 50}}, 15, "the spec's 50 would"),
         ({"schedule": {"name": "onecycle"}}, 0, "onecycle rises by itself"),
     ],
 )
