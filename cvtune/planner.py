@@ -162,10 +162,11 @@ class _Planner:
             self._set(key, self.official[key], f"official: {self.recipe.source}")
         train = self.data["train"]
         empty = 0 if self.values[key] else int(train.get("empty_images", 0))
+        kept = "all of them" if self.values[key] else "all that have objects"
         self._set(
             "data.train_images",
             int(train["images"]) - empty,
-            "images that train: " + (f"{empty:,} without objects are left out" if empty else "all of them"),
+            "images that train: " + (f"{empty:,} without objects are left out" if empty else kept),
         )
         augment = None if data.augment is None else [dict(step) for step in data.augment]
         self._given("data.augment", augment, [], "the official recipe has none")

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils.events import EventStorage
 from lightning.fabric import Fabric
 from torch import nn
@@ -156,7 +157,8 @@ def make_optimizer(config: RunConfig, extras: Mapping[str, Any], model: nn.Modul
         return optimizer
     kept = ("params", "lr", "weight_decay")
     groups = [{key: value for key, value in group.items() if key in kept} for group in optimizer.param_groups]
-    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+    kind: type[torch.optim.Optimizer] = maybe_add_gradient_clipping(config.native, torch.optim.AdamW)
+    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
 
 
 def make_scheduler(

@@ -375,6 +375,11 @@ def test_an_official_run_is_scored_at_its_end_unless_scores_are_asked_for(plan_f
         ({"MODEL": {"RPN": {"NMS_THRESH": "high"}}}, ["native.MODEL.RPN.NMS_THRESH", "float is needed"]),
         ({"MODEL": {"WEIGHTS": "x"}}, ["set model.weights instead"]),
         ({"MODEL": {"KEYPOINT_ON": True}}, ["keypoints are no task"]),
+        ({"SOLVER": {"MAX_ITER": 7}}, ["native.SOLVER.MAX_ITER", "set train.iterations instead"]),
+        ({"SOLVER": {"STEPS": [7]}}, ["set train.schedule.milestones instead"]),
+        ({"SEED": 7}, ["set train.seed instead"]),
+        ({"TEST": {"AUG": {"ENABLED": True}}}, ["native.TEST.AUG.ENABLED", "predicts an image once"]),
+        ({"DATALOADER": {"SAMPLER_TRAIN": "RepeatFactorTrainingSampler"}}, ["visits each image once"]),
     ],
 )
 def test_native_keys_are_held_to_detectron2s_own(
