@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from cvtune.backends import backend_names
 from cvtune.backends.base import Host, Recipe
 from cvtune.classes import ClassMap
 from cvtune.errors import SpecError
+from cvtune.native_section import native_of
 from cvtune.plan import Plan, is_pending, pending
+from cvtune.plan_schedule import plan_milestones, plan_warmup
 from cvtune.spec import Spec
 
 __all__ = ["batch_size_candidates", "make_plan"]
@@ -22,7 +23,6 @@ FINETUNE_SAMPLES = 20_000
 FINETUNE_PASSES = (12, 50)
 # From weights that already detect, half of the official rate: enough to move the new heads, gentle on the rest.
 DETECTOR_LR_FRACTION = 0.5
-WARMUP_SHARE = 0.1
 # Batch statistics of fewer images than this a device are too noisy to train with (Wu and He, Group Normalization).
 SMALL_BATCH = 16
 
@@ -162,10 +162,11 @@ class _Planner:
             self._set(key, self.official[key], f"official: {self.recipe.source}")
         train = self.data["train"]
         empty = 0 if self.values[key] else int(train.get("empty_images", 0))
+        kept = "all of them" if self.values[key] else "all that have objects"
         self._set(
             "data.train_images",
             int(train["images"]) - empty,
-            "images that train: " + (f"{empty:,} without objects are left out" if empty else "all of them"),
+            "images that train: " + (f"{empty:,} without objects are left out" if empty else kept),
         )
         augment = None if data.augment is None else [dict(step) for step in data.augment]
         self._given("data.augment", augment, [], "the official recipe has none")
@@ -209,10 +210,12 @@ class _Planner:
         official = self.official.get("model.norm", "batch")
         if norm != "official":
             self._set("model.norm", norm, "spec")
+        elif self.spec.model.weights == "none" and official == "frozen":
+            self._set("model.norm", "batch", "random weights: frozen statistics would be meaningless")
         elif self.spec.train.recipe == "official" or official in {"frozen", "official"}:
             self._set("model.norm", official, f"official: {self.recipe.source}")
         elif self.spec.model.weights == "none":
-            self._set("model.norm", "batch", "random weights: frozen statistics would be meaningless")
+            self._set("model.norm", "batch", "random weights: their statistics are learnt with them")
         elif is_pending(batch) or is_pending(self.values["run.devices"]):
             self._set("model.norm", pending(f"frozen below {SMALL_BATCH} images a device"), "waits for the batch size")
         elif batch / self.values["run.devices"] < SMALL_BATCH:
@@ -297,41 +300,14 @@ class _Planner:
         schedule, official = self.spec.train.schedule, self.official
         self._given("train.schedule.name", schedule.name)
         self._given("train.schedule.gamma", schedule.gamma)
-        epochs, total = self.values["train.epochs"], self.values["train.iterations"]
-        key = "train.schedule.milestones"
-        if schedule.milestones is not None:
-            self._set(key, schedule.milestones, "spec, in epochs")
-        elif self.values["train.schedule.name"] != "multistep":
-            self._set(key, [], f"{self.values['train.schedule.name']} has none")
-        elif is_pending(epochs):
-            self._set(key, pending("the official shares of the run"), "waits for the length")
-        else:
-            shares = official.get(key) or [2 / 3 * official["train.epochs"], 11 / 12 * official["train.epochs"]]
-            scaled = [round(m * epochs / official["train.epochs"], 3) for m in shares]
-            self._set(
-                key,
-                scaled,
-                f"official {[round(m, 2) for m in shares]} of {official['train.epochs']} epochs, scaled to {epochs}",
-            )
-        key, official_warmup = (
-            "train.schedule.warmup_iterations",
-            int(official.get("train.schedule.warmup_iterations", 0)),
-        )
-        asked = schedule.warmup_iterations
-        if asked != "auto" and not is_pending(total) and asked >= total:
-            self._set(key, total - 1, f"the spec's {asked} would outlast the {total} steps")
-        elif asked != "auto":
-            self._set(key, asked, "spec")
-        elif is_pending(total):
-            self._set(key, pending("the official warm-up, at most a tenth of the run"), "waits for the length")
-        else:
-            share = int(WARMUP_SHARE * total)
-            reason = (
-                "official"
-                if official_warmup <= share
-                else f"official {official_warmup}, but at most a tenth of {total} steps"
-            )
-            self._set(key, min(official_warmup, share), reason)
+        total, steps = self.values["train.iterations"], self.values["train.steps_per_epoch"]
+        length = None if is_pending(total) else int(total)
+        per_epoch = None if is_pending(steps) else int(steps)
+        name = self.values["train.schedule.name"]
+        milestones, why = plan_milestones(schedule, name, official, length, per_epoch)
+        self._set("train.schedule.milestones", milestones, why)
+        warmup, why = plan_warmup(schedule, name, official, length, per_epoch, milestones)
+        self._set("train.schedule.warmup_iterations", warmup, why)
         key, lr = "train.schedule.min_lr", self.values["train.optimizer.lr"]
         floor = official.get(key) or 0.0
         if schedule.min_lr is not None or not floor or is_pending(lr):
@@ -381,29 +357,25 @@ class _Planner:
 
     def _evaluation(self) -> None:
         spec = self.spec.eval
-        self._set(
-            "eval.every_epochs",
-            spec.every_epochs,
-            "spec" if "every_epochs" in spec.model_fields_set else "cvtune's default",
-        )
+        self._evaluation_period()
         for key in ("model_max_detections", "score_threshold", "nms_iou"):
             self._given(f"eval.{key}", getattr(spec, key))
-        native = self._native()
+        native = native_of(self.spec)
         self._set("native", native, "spec" if native else "nothing is merged")
 
-    def _native(self) -> Mapping[str, Any]:
-        """The spec's `native`, or its part for this backend where its keys are names of backends."""
-        native = self.spec.native
-        scoped = [key for key in native if key in backend_names()]
-        if not scoped:
-            return native
-        other = [key for key in native if key not in scoped]
-        if other:
-            raise SpecError(
-                f"native: holds parts for backends ({', '.join(scoped)}) and other keys ({', '.join(other)}); "
-                f"move those into the part of their backend, such as native.{self.spec.backend}"
-            )
-        part = native.get(self.spec.backend) or {}
-        if not isinstance(part, Mapping):
-            raise SpecError(f"native.{self.spec.backend}: got {part!r}; a mapping of keys to values is needed")
-        return part
+    def _evaluation_period(self) -> None:
+        """Epochs between two evaluations; an official recipe counts steps, and may score at the end alone."""
+        key, spec, steps = "eval.every_epochs", self.spec.eval, self.values["train.steps_per_epoch"]
+        period = self.official.get("eval.every_iterations")
+        if "every_epochs" in spec.model_fields_set:
+            self._set(key, spec.every_epochs, "spec")
+        elif period is None or not self.reasons["train.iterations"].startswith("official"):
+            self._set(key, spec.every_epochs, "cvtune's default")
+        elif self.spec.train.early_stopping is not None:
+            self._set(key, spec.every_epochs, "train.early_stopping needs scores")
+        elif not period:
+            self._set(key, 0, f"official: at the end alone: {self.recipe.source}")
+        elif is_pending(steps):
+            self._set(key, pending(f"official: every {period} steps"), "waits for the batch size")
+        else:
+            self._set(key, max(1, round(period / steps)), f"official: every {period} steps: {self.recipe.source}")

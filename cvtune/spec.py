@@ -210,9 +210,11 @@ class ImageSizeSpec(_Model):
             raise LackError("got sampling: range; it needs short: [smallest, largest]")
         smallest = min(self.short) if isinstance(self.short, tuple) else self.short
         if self.long is not None and smallest is not None and self.long < smallest:
-            raise ConflictError(
-                f"got long {self.long}, below short {smallest}; the long side is the larger one", "long"
-            )
+            message = f"got long {self.long}, below short {smallest}; the long side is the larger one"
+            raise ConflictError(message, "long")
+        if self.long is not None and self.test_short is not None and self.long < self.test_short:
+            message = f"got long {self.long}, below test_short {self.test_short}; the long side is the larger one"
+            raise ConflictError(message, "test_short")
         return self
 
 
@@ -260,11 +262,17 @@ class ScheduleSpec(_Model):
     min_lr: Annotated[float, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
-    def _steps_belong_to_multistep(self) -> ScheduleSpec:
+    def _each_rule_has_its_numbers(self) -> ScheduleSpec:
         given = [key for key in ("milestones", "gamma") if getattr(self, key) is not None]
         if given and self.name not in (None, "multistep"):
             message = f"got {' and '.join(given)} with name: {self.name}; they belong to multistep, remove them"
             raise ConflictError(message, *given)
+        if self.min_lr is not None and self.name in ("constant", "onecycle"):
+            message = f"got min_lr with name: {self.name}, which has no floor; it belongs to multistep and cosine"
+            raise ConflictError(message, "min_lr")
+        if self.name == "onecycle" and self.warmup_iterations not in ("auto", 0):
+            message = "got warmup_iterations with name: onecycle, which rises by itself; remove warmup_iterations"
+            raise ConflictError(message, "warmup_iterations")
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -165,3 +166,66 @@ def test_batch_size_candidates_leave_enough_steps() -> None:
 def test_a_total_batch_that_does_not_divide_among_processes_is_refused() -> None:
     with pytest.raises(SpecError, match="use a multiple of 2"):
         plan_of(host=GPU, data={"batch_size": 5})
+
+
+@pytest.mark.parametrize(
+    ("train", "warmup", "reason"),
+    [
+        (
+            {"schedule": {"milestones": [0.05]}},
+            5,
+            "official 1000, but at most what precedes the first milestone, step 6",
+        ),
+        ({"schedule": {"milestones": [1], "warmup_iterations": 300}}, 124, "the spec's 300 would outlast the first"),
+        ({"schedule": {"milestones": [1], "warmup_iterations": 20}}, 20, "spec"),
+        ({"iterations": 16, "schedule": {"milestones": [0.05], "warmup_iterations": 50}}, 5, "the spec's 50 would"),
+        ({"iterations": 16, "schedule": {"milestones": [9], "warmup_iterations": 50}}, 15, "the spec's 50 would"),
+        ({"schedule": {"name": "onecycle"}}, 0, "onecycle rises by itself"),
+    ],
+)
+def test_a_warm_up_is_over_before_the_rate_falls(train: dict[str, Any], warmup: int, reason: str) -> None:
+    plan = plan_of(data={"batch_size": 8}, train=train)
+    assert plan["train.schedule.warmup_iterations"] == warmup
+    assert plan.reasons["train.schedule.warmup_iterations"].startswith(reason)
+
+
+def test_milestones_are_shares_of_the_steps_that_the_spec_asks_for() -> None:
+    plan = plan_of(images=100, data={"batch_size": 8}, train={"iterations": 30})  # 13 steps an epoch
+    assert plan["train.schedule.milestones"] == pytest.approx([30 / 13 * 16 / 26, 30 / 13 * 22 / 26], rel=1e-4)
+    few = plan_of(images=8000, data={"batch_size": 8}, train={"iterations": 7})
+    assert [round(m * 1000) for m in few["train.schedule.milestones"]] == [4, 6]
+
+
+def test_a_milestone_after_the_end_is_told() -> None:
+    plan = plan_of(data={"batch_size": 8}, train={"epochs": 3, "schedule": {"milestones": [2, 8]}})
+    assert plan.reasons["train.schedule.milestones"] == "spec, in epochs; the run ends before the last"
+
+
+@pytest.mark.parametrize(
+    ("period", "train", "every", "reason"),
+    [
+        (0, {"recipe": "official"}, 0, "official: at the end alone"),
+        (500, {"recipe": "official"}, 4, "official: every 500 steps"),
+        (0, {"recipe": "official", "early_stopping": {"patience": 2}}, 1, "train.early_stopping needs scores"),
+        (0, {"recipe": "official", "epochs": 3}, 1, "cvtune's default"),
+        (0, {}, 1, "cvtune's default"),
+    ],
+)
+def test_an_official_evaluation_period_is_planned_as_it_is(
+    period: int, train: dict[str, Any], every: int, reason: str
+) -> None:
+    recipe = replace(RECIPE, values={**RECIPE.values, "train.iterations": 90_000, "eval.every_iterations": period})
+    spec = {"name": "x", "model": {"family": "faster_rcnn"}, "data": {"train": "a", "batch_size": 8}, "train": train}
+    data = {"train": {"images": 1000, "annotations": 5000}}
+    plan = make_plan(Spec.model_validate(spec), data, ClassMap(("a",), (1,)), recipe, CPU)
+    assert plan["eval.every_epochs"] == every
+    assert plan.reasons["eval.every_epochs"].startswith(reason)
+
+
+def test_random_weights_learn_their_statistics() -> None:
+    for recipe in ("finetune", "official"):
+        plan = plan_of(
+            model={"family": "faster_rcnn", "weights": "none"}, data={"batch_size": 8}, train={"recipe": recipe}
+        )
+        assert plan["model.norm"] == "batch"
+    assert plan_of(data={"batch_size": 8})["model.norm"] == "frozen"

@@ -228,6 +228,10 @@ WRONG: dict[str, tuple[str, list[list[str]]]] = {
         GOOD + "  image_size: {short: 800, long: 600}\n",
         [["spec.yaml:6: data.image_size: got long 600, below short 800"]],
     ),
+    "long below the short side of scoring": (
+        GOOD + "  image_size: {short: 400, long: 600, test_short: 800}\n",
+        [["spec.yaml:6: data.image_size: got long 600, below test_short 800"]],
+    ),
     "pad without square": (
         GOOD + "  image_size: {short: 8, fit: pad}\n",
         [["spec.yaml:6: data.image_size: got fit: pad"]],
@@ -247,6 +251,14 @@ WRONG: dict[str, tuple[str, list[list[str]]]] = {
     "milestones of a cosine": (
         GOOD + "train: {schedule: {name: cosine, milestones: [3]}}\n",
         [["spec.yaml:6: train.schedule: got milestones with name: cosine; they belong to multistep"]],
+    ),
+    "a floor of a rate that never falls": (
+        GOOD + "train: {schedule: {name: constant, min_lr: 0.001}}\n",
+        [["spec.yaml:6: train.schedule: got min_lr with name: constant, which has no floor"]],
+    ),
+    "warm-up of onecycle": (
+        GOOD + "train: {schedule: {name: onecycle, warmup_iterations: 9}}\n",
+        [["spec.yaml:6: train.schedule: got warmup_iterations with name: onecycle, which rises by itself"]],
     ),
     "milestones that fall": (
         GOOD + "train:\n  schedule:\n    name: multistep\n    milestones: [8, 3]\n",

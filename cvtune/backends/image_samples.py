@@ -28,13 +28,26 @@ class ImageSamples(torch.utils.data.Dataset[Sample], Generic[Sample]):
     """
 
     def __init__(
-        self, images: Iterable[Image], annotations: Iterable[Annotation], seed: int, skip_bad_images: bool
+        self,
+        images: Iterable[Image],
+        annotations: Sequence[Annotation],
+        seed: int,
+        skip_bad_images: bool,
+        keep_empty: bool = True,
     ) -> None:
-        """`annotations` are those that the backend trains on; each belongs to one of `images`."""
-        self.images = list(images)
+        """`annotations` are those that the backend trains on; a crowd alone does not fill an image.
+
+        Raises:
+            DataError: no image is left where empty ones are not kept.
+        """
+        filled = {annotation.image_id for annotation in annotations if not annotation.iscrowd}
+        self.images = [image for image in images if keep_empty or image.id in filled]
+        if not self.images:
+            raise DataError("data.train: no image has an object; data.keep_empty_images: true trains on empty ones")
         self.objects: dict[int | str, list[Annotation]] = {image.id: [] for image in self.images}
         for annotation in annotations:
-            self.objects[annotation.image_id].append(annotation)
+            if annotation.image_id in self.objects:
+                self.objects[annotation.image_id].append(annotation)
         self.seed, self.skip_bad_images = seed, skip_bad_images
         self.reported: set[int] = set()
 

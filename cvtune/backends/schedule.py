@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["lr_at"]
+__all__ = ["lr_at", "milestone_steps"]
 
 # The first step of a linear warm-up starts at this share of the rate (torchvision's detection reference).
 WARMUP_FACTOR = 1e-3
+
+
+def milestone_steps(milestones: Iterable[float], steps_per_epoch: int) -> list[int]:
+    """The steps, rising and none before the first one is done, at which milestones in epochs lower the rate.
+
+    Milestones that fall on one step are one: no framework's own schedule lowers the rate twice at once.
+    """
+    return sorted({max(1, round(milestone * steps_per_epoch)) for milestone in milestones})
 
 
 def lr_at(step: int, train: Mapping[str, Any]) -> float:
@@ -30,7 +38,7 @@ def lr_at(step: int, train: Mapping[str, Any]) -> float:
         return _onecycle(step, total, peak)
     warmup = int(schedule.get("warmup_iterations") or 0)
     if schedule["name"] == "multistep":
-        passed = sum(step >= round(m * train["steps_per_epoch"]) for m in schedule["milestones"])
+        passed = sum(step >= m for m in milestone_steps(schedule["milestones"], int(train["steps_per_epoch"])))
         lr = max(floor, peak * float(float(schedule["gamma"]) ** passed))
     elif schedule["name"] == "cosine":
         share = (step - warmup) / max(1, total - warmup) if step >= warmup else 0.0

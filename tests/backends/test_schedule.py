@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from cvtune.backends.schedule import lr_at
+from cvtune.backends.schedule import lr_at, milestone_steps
 
 
 def settings(name: str, **schedule: Any) -> dict[str, Any]:
@@ -56,3 +56,17 @@ def test_warmup_rises_linearly_to_the_full_rate(name: str) -> None:
     steps = [b - a for a, b in itertools.pairwise(rates)]
     assert steps == pytest.approx([steps[0]] * 20)
     assert rates[20] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("milestones", "per_epoch", "steps"),
+    [([8, 11], 10, [80, 110]), ([0.5, 0.75], 1, [1]), ([0.01, 2], 10, [1, 20]), ([], 10, []), ([1.46, 1.54], 10, [15])],
+)
+def test_milestones_are_steps_that_rise_from_the_first(
+    milestones: list[float], per_epoch: int, steps: list[int]
+) -> None:
+    assert milestone_steps(milestones, per_epoch) == steps
+    values = settings("multistep", milestones=milestones) | {"steps_per_epoch": per_epoch}
+    rates = [lr_at(step, values) for step in range(121)]
+    falls = [step for step, (a, b) in enumerate(itertools.pairwise(rates), 1) if b < a]
+    assert falls == steps

@@ -31,6 +31,7 @@ class RunConfig:
         device: cpu or cuda.
         datasets: the names of the data that the file trains on (``train``) and is scored on (``val``).
         channel_order: of images as the model takes them: BGR or RGB.
+        fed: how images are fed to the weights, under YAML's names; a checkpoint carries it to the next run.
         batch_size: images a step, over all processes.
         iterations: steps of the whole run.
         evaluation_period: steps between two evaluations; 0 is none but the last.
@@ -54,6 +55,7 @@ class RunConfig:
     device: str
     datasets: Mapping[str, tuple[str, ...]]
     channel_order: str
+    fed: Mapping[str, Any]
     batch_size: int
     iterations: int
     evaluation_period: int
@@ -111,6 +113,12 @@ def yaml_config(config: Any) -> RunConfig:
         device=config.MODEL.DEVICE,
         datasets={"train": tuple(config.DATASETS.TRAIN), "val": tuple(config.DATASETS.TEST)},
         channel_order=config.INPUT.FORMAT,
+        fed={
+            "INPUT.FORMAT": config.INPUT.FORMAT,
+            "MODEL.PIXEL_MEAN": list(config.MODEL.PIXEL_MEAN),
+            "MODEL.PIXEL_STD": list(config.MODEL.PIXEL_STD),
+            "MODEL.RESNETS.STRIDE_IN_1X1": bool(config.MODEL.RESNETS.STRIDE_IN_1X1),
+        },
         batch_size=int(solver.IMS_PER_BATCH),
         iterations=int(solver.MAX_ITER),
         evaluation_period=int(config.TEST.EVAL_PERIOD),

@@ -66,7 +66,8 @@ _YAML: dict[str, FieldSupport] = {
     "train.optimizer.momentum": _native("SOLVER.MOMENTUM"),
     "train.optimizer.weight_decay": _native("SOLVER.WEIGHT_DECAY"),
     "train.schedule.name": _native(
-        "SOLVER.LR_SCHEDULER_NAME; constant: no STEPS; onecycle, and cosine with min_lr: cvtune's worker"
+        "SOLVER.LR_SCHEDULER_NAME; constant: no STEPS; cosine: Detectron2's, which falls during the warm-up already; "
+        "onecycle, and cosine with min_lr: cvtune's worker"
     ),
     "train.schedule.milestones": _native("SOLVER.STEPS, in iterations"),
     "train.schedule.gamma": _native("SOLVER.GAMMA"),
@@ -117,7 +118,7 @@ LAZY_KEYS: Mapping[str, str] = {
     "train.iterations": "train.max_iter",
     "train.optimizer.name": "optimizer: torch.optim.SGD or AdamW, both native",
     "train.optimizer.lr": "optimizer.lr",
-    "train.schedule.name": "lr_multiplier.scheduler: MultiStep, Cosine (min_lr too) or Constant; onecycle: the worker",
+    "train.schedule.name": "lr_multiplier.scheduler: MultiStep or Cosine (min_lr too); onecycle: the worker",
     "train.schedule.milestones": "lr_multiplier.scheduler.milestones",
     "train.schedule.warmup_iterations": "lr_multiplier.warmup_length, a share of the run",
     "train.precision": "train.amp.enabled",

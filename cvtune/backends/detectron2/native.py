@@ -11,7 +11,7 @@ from cvtune.errors import SpecError, nearest
 
 __all__ = ["merge_native"]
 
-# Keys that another spec field decides, and what is refused since it asks for data of another kind.
+# Keys that another spec field decides: the plan, the schedule and the worker go by that field.
 _ELSEWHERE = {
     "DATASETS.TRAIN": "data.train",
     "DATASETS.TEST": "data.val",
@@ -20,10 +20,31 @@ _ELSEWHERE = {
     "MODEL.RETINANET.NUM_CLASSES": "data.classes",
     "MODEL.DEVICE": "run.device",
     "MODEL.MASK_ON": "model.family",
+    "MODEL.BACKBONE.FREEZE_AT": "model.frozen_stages",
+    "DATALOADER.NUM_WORKERS": "data.workers",
+    "DATALOADER.FILTER_EMPTY_ANNOTATIONS": "data.keep_empty_images",
+    "SOLVER.IMS_PER_BATCH": "data.batch_size",
+    "SOLVER.MAX_ITER": "train.iterations",
+    "SOLVER.BASE_LR": "train.optimizer.lr",
+    "SOLVER.MOMENTUM": "train.optimizer.momentum",
+    "SOLVER.WEIGHT_DECAY": "train.optimizer.weight_decay",
+    "SOLVER.LR_SCHEDULER_NAME": "train.schedule.name",
+    "SOLVER.STEPS": "train.schedule.milestones",
+    "SOLVER.GAMMA": "train.schedule.gamma",
+    "SOLVER.WARMUP_ITERS": "train.schedule.warmup_iterations",
+    "SOLVER.CHECKPOINT_PERIOD": "train.checkpoint.every_iterations",
+    "SOLVER.AMP.ENABLED": "train.precision",
+    "TEST.EVAL_PERIOD": "eval.every_epochs",
+    "SEED": "train.seed",
 }
+# What cvtune's worker would not do, or could not.
 _REFUSED = {
     "MODEL.KEYPOINT_ON": "keypoints are no task of cvtune",
     "MODEL.LOAD_PROPOSALS": "proposals computed beforehand are not read",
+    "SOLVER.REFERENCE_WORLD_SIZE": "the plan scales the rate by the batch already",
+    "DATALOADER.SAMPLER_TRAIN": "an epoch of cvtune's visits each image once",
+    "TEST.AUG.ENABLED": "cvtune predicts an image once, as it is",
+    "OUTPUT_DIR": "the run directory is runs/<name>",
 }
 Change = tuple[str, Any, Any]
 
@@ -69,7 +90,7 @@ def _put(section: dict[str, Any], native: Mapping[str, Any], path: str, changed:
             )
         if full in _ELSEWHERE:
             raise SpecError(f"native.{full}: the spec has a field for it; set {_ELSEWHERE[full]} instead")
-        if full in _REFUSED and value:
+        if full in _REFUSED and value != section[key]:
             raise SpecError(f"native.{full}: {_REFUSED[full]}; leave it out")
         before = section[key]
         if isinstance(before, dict):

@@ -49,8 +49,6 @@ def recipe(spec: Spec) -> Recipe:
         **(lazy_recipe(config, images) if lazy else _yaml_recipe(config, images)),
         "weights.scope": starting_weights(spec.model.weights, model)["scope"],
     }
-    if spec.model.weights == "none" and values["model.norm"] == "frozen":
-        values["model.norm"] = "batch"  # statistics that nobody has learnt are not to be kept
     source = f"Detectron2 {model.config}"
     return Recipe(model.config, source, task_of(config), images, values)
 
@@ -117,6 +115,7 @@ def score_section(config: Config) -> tuple[str, str]:
 def _evaluation(config: Config) -> dict[str, Any]:
     section = config["MODEL"][score_section(config)[1]]
     return {
+        "eval.every_iterations": int(config["TEST"]["EVAL_PERIOD"]),
         "eval.model_max_detections": int(config["TEST"]["DETECTIONS_PER_IMAGE"]),
         "eval.score_threshold": float(section["SCORE_THRESH_TEST"]),
         "eval.nms_iou": float(section["NMS_THRESH_TEST"]),

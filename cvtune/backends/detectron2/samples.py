@@ -19,7 +19,7 @@ from cvtune.backends.seeds import mix_seed
 from cvtune.data.augment import make_augment
 from cvtune.data.coco import Annotation, Rle, load_coco
 from cvtune.data.geometry import mask_to_rle, rle_to_mask, segmentation_to_rle
-from cvtune.errors import DataError, SpecError
+from cvtune.errors import SpecError
 
 __all__ = ["TrainingSamples", "as_list", "in_order"]
 
@@ -40,6 +40,7 @@ class TrainingSamples(ImageSamples[Sample]):
 
         Raises:
             SpecError: the config wants polygons, and a mask is none.
+            DataError: no image has an object where empty ones are left out.
         """
         dataset = load_coco(path)
         mapper = config.mapper()
@@ -50,11 +51,8 @@ class TrainingSamples(ImageSamples[Sample]):
         self.augments = bool(extras.get("data.augment"))
         # A crowd is no object; Detectron2 leaves it out too.
         objects = [one for one in dataset.annotations if not one.iscrowd]
-        filled = {one.image_id for one in objects}
-        images = [image for image in dataset.images if image.id in filled or not config.drops_empty_images]
-        super().__init__(images, objects, seed, bool(extras.get("data.skip_bad_images")))
-        if not self.images:
-            raise DataError(f"{path}: no image has an object; data.keep_empty_images: true trains on empty ones")
+        skips = bool(extras.get("data.skip_bad_images"))
+        super().__init__(dataset.images, objects, seed, skips, keep_empty=not config.drops_empty_images)
         if self.with_masks and self.mask_format == "polygon":
             self._check_polygons()
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils.events import EventStorage
 from lightning.fabric import Fabric
 from torch import nn
@@ -81,7 +82,7 @@ def train(run: RunDir, resume: bool) -> None:
 
     def content(whole: bool) -> dict[str, Any]:
         held: dict[str, Any] = {"model": model.state_dict(), "ema": ema.weights if ema else None}
-        held |= {"step": step, "seconds": keeper.seconds}
+        held |= {"step": step, "seconds": keeper.seconds, "input": dict(config.fed)}
         if whole:
             held |= {"optimizer": own_optimizer.state_dict(), "scheduler": scheduler.state_dict()}
             held |= {"precision": fabric.strategy.precision.state_dict(), "normalizer": _normalizer(model)}
@@ -156,7 +157,8 @@ def make_optimizer(config: RunConfig, extras: Mapping[str, Any], model: nn.Modul
         return optimizer
     kept = ("params", "lr", "weight_decay")
     groups = [{key: value for key, value in group.items() if key in kept} for group in optimizer.param_groups]
-    return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+    kind: type[torch.optim.Optimizer] = maybe_add_gradient_clipping(config.native, torch.optim.AdamW)
+    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
 
 
 def make_scheduler(

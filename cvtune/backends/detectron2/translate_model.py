@@ -8,10 +8,13 @@ from typing import Any
 from cvtune.backends.detectron2.models import Model, change
 from cvtune.backends.detectron2.recipes import score_section
 from cvtune.backends.edits import Edits, Path
+from cvtune.backends.stages import check_frozen_stages
+from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
 __all__ = ["translate_model"]
 
+_RESNETS: Path = ("MODEL", "RESNETS")
 _NORMS = {"frozen": "FrozenBN", "batch": "BN", "sync": "SyncBN"}
 # Every key that names a norm layer of a detector; the backbone's first.
 _NORM_KEYS: tuple[Path, ...] = tuple(
@@ -32,12 +35,25 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
     for name, value in weights["input"].items():
         edits.set(tuple(name.split(".")), value, "model.weights")
     stages = plan["model.frozen_stages"]
+    _check_frozen_stages(edits, plan)
     if stages != plan.recipe.values["model.frozen_stages"]:
         asked = "model.frozen_stages" if plan.reasons["model.frozen_stages"] == "spec" else "model.weights"
         edits.set(("MODEL", "BACKBONE", "FREEZE_AT"), 0 if stages is None else int(stages) + 1, asked)
     _norm(edits, plan)
     _thresholds(edits, plan)
     edits.set(("MODEL", "DEVICE"), plan["run.device"], "run.device", "host")
+
+
+def _check_frozen_stages(edits: Edits, plan: Plan) -> None:
+    """Refuse to freeze a stage that is no part of the backbone: the last one of a C4 model is the head of its boxes."""
+    stages = plan["model.frozen_stages"]
+    check_frozen_stages(stages)
+    last = max(int(name.removeprefix("res")) - 1 for name in edits.get((*_RESNETS, "OUT_FEATURES")))
+    if stages is not None and stages > last:
+        raise UnsupportedError(
+            f"model.frozen_stages: backend detectron2 cannot freeze {stages} of {plan['model.config']}, whose stage "
+            f"{stages} is the head of the boxes; nearest: {last}"
+        )
 
 
 def _norm(edits: Edits, plan: Plan) -> None:

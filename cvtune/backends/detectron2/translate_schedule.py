@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvtune.backends.edits import Edits, Path
+from cvtune.backends.schedule import milestone_steps
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
@@ -96,8 +97,8 @@ def _schedule(edits: Edits, plan: Plan, official: bool, length: str) -> Extras:
         rule = "WarmupMultiStepLR" if name in ("multistep", "constant") else "WarmupCosineLR"
         edits.set((_SOLVER, "LR_SCHEDULER_NAME"), rule, field)
         if rule == "WarmupMultiStepLR":
-            steps = {max(1, round(m * plan["train.steps_per_epoch"])) for m in plan["train.schedule.milestones"]}
-            edits.set((_SOLVER, "STEPS"), tuple(sorted(step for step in steps if step < total)), field)
+            steps = milestone_steps(plan["train.schedule.milestones"], plan["train.steps_per_epoch"])
+            edits.set((_SOLVER, "STEPS"), tuple(step for step in steps if step < total), field)
         gamma = plan["train.schedule.gamma"]
         if name == "multistep" and gamma is not None:
             edits.set((_SOLVER, "GAMMA"), float(gamma), field)
@@ -144,11 +145,11 @@ def set_precision(edits: Edits, plan: Plan, path: Path) -> Extras:
 def set_periods(edits: Edits, plan: Plan, official: bool, evaluation: Path, checkpoint: Path, seed: Path) -> None:
     """How often is scored and saved, in iterations; the seed. `official`: the run has the official length."""
     per_epoch = int(plan["train.steps_per_epoch"])
-    if not official or plan.reasons["eval.every_epochs"] == "spec":
+    if not plan.reasons["eval.every_epochs"].startswith("official"):
         every = int(plan["eval.every_epochs"])
         edits.set(evaluation, every * per_epoch, "eval.every_epochs")
     for field, unit in (("train.checkpoint.every_epochs", per_epoch), ("train.checkpoint.every_iterations", 1)):
-        if plan.reasons[field] == "spec" and plan[field]:
+        if plan[field] and not (official and plan.reasons[field] != "spec"):
             edits.set(checkpoint, int(plan[field]) * unit, field)
     if not plan.recipe_is_official("train.seed"):
         edits.set(seed, int(plan["train.seed"]), "train.seed")

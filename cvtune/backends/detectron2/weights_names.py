@@ -16,6 +16,7 @@ from cvtune.backends.detectron2.models import PYCLS_WEIGHTS, TORCHVISION_WEIGHTS
 from cvtune.backends.detectron2.zoo import checkpoint, find_config, is_lazy, read_official
 from cvtune.backends.edits import Edits
 from cvtune.backends.layouts import peek_layout
+from cvtune.backends.outline import read_outline
 from cvtune.errors import UnsupportedError
 
 __all__ = ["INPUT_KEYS", "TORCHVISION_INPUT", "WEIGHTS_PATHS", "starting_weights"]
@@ -40,6 +41,17 @@ PYCLS_INPUT: Mapping[str, Any] = MappingProxyType(
     }
 )
 """What pycls' RegNets expect: BGR, and the deviation that Detectron2 feeds them with."""
+MSRA_INPUT: Mapping[str, Any] = MappingProxyType(
+    {
+        "INPUT.FORMAT": "BGR",
+        "MODEL.PIXEL_MEAN": [103.53, 116.28, 123.675],
+        "MODEL.PIXEL_STD": [1.0, 1.0, 1.0],
+        "MODEL.RESNETS.STRIDE_IN_1X1": True,
+    }
+)
+"""What MSRA's ResNets expect: BGR, no deviation, the stride in the first 1 x 1."""
+# Parts of names that only detectors have, Detectron2's and Caffe2's.
+_DETECTOR = ("proposal_generator", "roi_heads", "head.cls_score", "cls_score", "rpn")
 _TORCHVISION = "https://download.pytorch.org/models/"
 _PYCLS = "https://dl.fbaipublicfiles.com/pycls/"
 
@@ -68,11 +80,7 @@ def starting_weights(weights: str, model: Model) -> dict[str, Any]:
         fed = next((dict(need) for start, need in origins if url.startswith(start)), {})
         scope = "backbone" if fed else "detector"
         return record | {"kind": "url", "value": url, "sha256": digest or None, "scope": scope, "input": fed}
-    layout = peek_layout(Path(weights)) or ""
-    fed = {}
-    if layout.endswith("classifier"):
-        fed = dict(PYCLS_INPUT if layout.startswith("pycls") else TORCHVISION_INPUT)
-    scope = "backbone" if fed or _is_backbone(Path(weights)) else "detector"
+    scope, fed = _of_file(Path(weights), model)
     return record | {"kind": "path", "value": weights, "scope": scope, "input": fed}
 
 
@@ -122,11 +130,26 @@ def _zoo(weights: str, model: Model) -> dict[str, Any]:
     return {"kind": "url", "value": value, "scope": "detector", "input": fed}
 
 
-def _is_backbone(path: Path) -> bool:
-    """Whether a pickle is one of the converted ImageNet backbones: it names residual blocks and no detector's parts."""
-    if path.suffix != ".pkl" or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(1 << 22)
-    detector = (b"proposal_generator", b"roi_heads", b"head.cls_score", b"cls_score", b"rpn")
-    return b"res2" in head and not any(mark in head for mark in detector)
+def _of_file(path: Path, model: Model) -> tuple[str, dict[str, Any]]:
+    """Whether a file is a backbone or a detector, and how it is fed; {} is as the official config says.
+
+    A checkpoint of cvtune's says it; others are known by the names of their tensors and by whose they are.
+    """
+    layout = peek_layout(path) or ""
+    if layout.endswith("classifier"):
+        return "backbone", dict(PYCLS_INPUT if layout.startswith("pycls") else TORCHVISION_INPUT)
+    content = read_outline(path)
+    fed = content.get("input", {}) if "cvtune" in content else {}
+    if path.suffix != ".pkl":
+        return "detector", {key: fed[key] for key in INPUT_KEYS if fed.get(key) is not None}
+    tensors = content.get("model", content.get("blobs", content))
+    names = list(tensors) if isinstance(tensors, Mapping) else []
+    if any(mark in name for name in names for mark in _DETECTOR) or not any("res2" in name for name in names):
+        return "detector", {}
+    if content.get("__author__") == "torchvision":
+        return "backbone", dict(TORCHVISION_INPUT)
+    # Caffe2's names are those of MSRA's ResNets; its ResNeXts and those with group norm are fed in ways of their own.
+    is_msra = (
+        "conv1_w" in names and not any("_gn_" in name for name in names) and "resnext" not in model.backbone.lower()
+    )
+    return "backbone", dict(MSRA_INPUT) if is_msra else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import difflib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -163,7 +164,10 @@ def find_config(name: str) -> str:
         return files[0]
     if files:
         raise SpecError(f"model.zoo: {name!r} names several configs of Detectron2: {', '.join(files)}; name its folder")
-    close = nearest(wanted, names) or nearest(wanted.split("/")[-1], [full.split("/")[-1] for full in names])
+    close = nearest(wanted, names)
+    alike = difflib.get_close_matches(wanted.split("/")[-1], [full.split("/")[-1] for full in names], n=1)
+    if alike and "/" not in wanted:  # folders, which the longer names have, say nothing of it
+        close = f"; did you mean {next(full for full in names if full.endswith(f'/{alike[0]}'))!r}?"
     raise SpecError(
         f"model.zoo: unknown config of Detectron2, got {name!r}; allowed: the names that `cvtune models "
         f"--backend detectron2 --zoo` lists{close}"

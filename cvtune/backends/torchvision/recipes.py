@@ -43,6 +43,7 @@ _BASE: dict[str, Any] = {
     "data.image_size.square": None,
     "data.image_size.fit": "stretch",
     "data.augment": _FLIP,
+    "data.keep_empty_images": False,
     "train.epochs": 26,
     "train.optimizer.name": "sgd",
     "train.optimizer.lr": 0.02,

@@ -40,7 +40,8 @@ class TrainingSamples(ImageSamples[Sample]):
         self.ignore_crowds = data["crowd"] == "ignore"
         self.augment = make_augment(data["augment"] or [])
         used = [one for one in dataset.annotations if not one.iscrowd or self.ignore_crowds]
-        super().__init__(dataset.images, used, int(config["train"]["seed"]), bool(data["skip_bad_images"]))
+        flags = (bool(data["skip_bad_images"]), bool(data["keep_empty_images"]))
+        super().__init__(dataset.images, used, int(config["train"]["seed"]), *flags)
 
     def convert(self, epoch: int, index: int, rgb: NDArray[np.uint8]) -> Sample:
         """Augment an image with its objects and give both as tensors."""

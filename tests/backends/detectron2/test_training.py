@@ -88,6 +88,14 @@ def test_predictions_are_those_of_detectron2s_predictor(masks_run: RunDir) -> No
             assert np.array_equal(rle_to_mask(detection.rle).astype(bool), mask)
 
 
+def test_a_checkpoint_says_how_its_images_were_fed(masks_run: RunDir) -> None:
+    from cvtune.backends.detectron2.config import read_config
+    from cvtune.backends.outline import read_outline
+
+    for checkpoint in (masks_run.best, masks_run.last):
+        assert read_outline(checkpoint)["input"] == read_config(masks_run).fed
+
+
 def shifted_truth(image: dict[str, Any], annotations: list[dict[str, Any]], seed: int) -> list[Detection]:
     """Detections that are nearly right: masks moved by a few pixels, boxes around them, one class in four wrong."""
     from cvtune.data.geometry import mask_to_rle, rle_from_json, rle_to_mask, segmentation_to_rle

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from cvtune.backends.base import NativeConfig
@@ -112,6 +113,7 @@ for index in range({len(names)}):
         ({"model__frozen_stages": 0}, {"MODEL.BACKBONE.FREEZE_AT": 1}, "model.frozen_stages"),
         ({"model__frozen_stages": None}, {"MODEL.BACKBONE.FREEZE_AT": 0}, "model.frozen_stages"),
         ({"model__frozen_stages": 3}, {"MODEL.BACKBONE.FREEZE_AT": 4}, "model.frozen_stages"),
+        ({"model__frozen_stages": 4}, {"MODEL.BACKBONE.FREEZE_AT": 5}, "model.frozen_stages"),
         ({"model__norm": "batch"}, {"MODEL.RESNETS.NORM": "BN"}, "model.norm"),
         ({"model__norm": "sync"}, {"MODEL.RESNETS.NORM": "BN"}, "run.devices"),
         (
@@ -229,6 +231,43 @@ def test_weights_bring_the_way_images_are_fed_to_them(plan_for: MakePlan, tmp_pa
         assert native.extras["weights"]["scope"] == scope, weights
 
 
+RGB = ("RGB", [123.675, 116.28, 103.53], [58.395, 57.12, 57.375], False)
+MSRA = ("BGR", [103.53, 116.28, 123.675], [1.0, 1.0, 1.0], True)
+KEYS = ("INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.RESNETS.STRIDE_IN_1X1")
+CAFFE2 = {"conv1_w": 0, "res2_0_branch2a_w": 0}
+D2_BACKBONE = {"stem.conv1.weight": 0, "res2.0.conv1.weight": 0}
+D2_DETECTOR = {"backbone.bottom_up.res2.0.conv1.weight": 0, "proposal_generator.rpn_head.conv.weight": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "config", "expected", "scope"),
+    [
+        # What Detectron2's own converter makes of torchvision's weights.
+        ({"model": D2_BACKBONE, "__author__": "torchvision", "matching_heuristics": True}, R50, RGB, "backbone"),
+        ({"blobs": CAFFE2}, R50, MSRA, "backbone"),
+        (CAFFE2, "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn", MSRA, "backbone"),
+        (
+            {**CAFFE2, "conv1_gn_s": 0},
+            "Misc/scratch_mask_rcnn_R_50_FPN_3x_gn",
+            (*MSRA[:3], False),
+            "backbone",
+        ),
+        ({"blobs": {**CAFFE2, "conv_rpn_w": 0}}, R50, MSRA, "detector"),
+        ({"model": D2_DETECTOR, "__author__": "Detectron2 Model Zoo"}, R50, MSRA, "detector"),
+        ({"model": D2_DETECTOR, "cvtune": {}, "input": dict(zip(KEYS, RGB, strict=True))}, R50, RGB, "detector"),
+    ],
+)
+def test_a_file_of_weights_is_fed_as_whoever_made_it_did(
+    content: dict[str, Any], config: str, expected: tuple[Any, ...], scope: str, plan_for: MakePlan, tmp_path: Path
+) -> None:
+    path = tmp_path / ("x.pth" if "cvtune" in content else "x.pkl")
+    torch.save(content, path) if "cvtune" in content else path.write_bytes(pickle.dumps(content, protocol=2))
+    native = translate(plan_for(model__zoo=config, model__weights=str(path), data__batch_size=2))
+    found = read(native)
+    assert tuple(at(found, key) for key in KEYS) == expected
+    assert native.extras["weights"]["scope"] == scope
+
+
 def test_what_yaml_cannot_say_is_an_extra(plan_for: MakePlan) -> None:
     native = translate(
         plan_for(
@@ -270,6 +309,10 @@ def test_what_yaml_cannot_say_is_an_extra(plan_for: MakePlan) -> None:
         ({"train__precision": "fp16"}, ["train.precision", "on a CPU", "nearest: fp32"]),
         ({"train__checkpoint": {"best": "segm/AP"}}, ["predicts no masks", "nearest: bbox/AP"]),
         (
+            {"model__backbone": "resnet50_c4", "model__frozen_stages": 4},
+            ["model.frozen_stages", "the head of the boxes", "nearest: 3"],
+        ),
+        (
             {"model__backbone": "resnet18_fpn", "model__weights": "coco"},
             ["publishes no checkpoint", "nearest: imagenet"],
         ),
@@ -292,6 +335,37 @@ def test_what_detectron2_cannot_do_is_refused_with_the_nearest(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("config", [{"family": "faster_rcnn"}, {"family": "fcos"}, {"family": "mask_rcnn"}])
+def test_more_frozen_stages_than_there_are_is_refused(config: dict[str, Any], plan_for: MakePlan) -> None:
+    with pytest.raises(SpecError, match=r"model\.frozen_stages: got 5; allowed: 0 \(the stem\) to 4, or null"):
+        translate(plan_for(model={**config, "weights": "none", "frozen_stages": 5}, data__batch_size=2))
+
+
+@pytest.mark.parametrize(
+    ("train", "period"),
+    [
+        ({}, 100),
+        ({"checkpoint": {"every_epochs": 3}}, 300),
+        ({"checkpoint": {"every_iterations": 7}}, 7),
+        ({"recipe": "official"}, 5000),
+        ({"recipe": "official", "epochs": 2}, 100),
+        ({"recipe": "official", "checkpoint": {"every_epochs": 2}}, 200),
+    ],
+)
+def test_checkpoints_are_as_often_as_the_plan_says(train: dict[str, Any], period: int, plan_for: MakePlan) -> None:
+    native = translate(plan_for(model__family="faster_rcnn", data__batch_size=2, train=train))
+    assert read(native)["SOLVER"]["CHECKPOINT_PERIOD"] == period
+
+
+def test_an_official_run_is_scored_at_its_end_unless_scores_are_asked_for(plan_for: MakePlan) -> None:
+    changes: dict[str, Any] = {"model__family": "faster_rcnn", "data__batch_size": 2}
+    for train, period in (({}, 0), ({"early_stopping": {"patience": 2}}, 100)):
+        plan = plan_for(**changes, train={"recipe": "official", **train})
+        assert read(translate(plan))["TEST"]["EVAL_PERIOD"] == period == plan["eval.every_epochs"] * 100
+    again = plan_for(**changes, train={"recipe": "official"}, eval__every_epochs=3)
+    assert read(translate(again))["TEST"]["EVAL_PERIOD"] == 300
+
+
 @pytest.mark.parametrize(
     ("native", "fragments"),
     [
@@ -301,6 +375,11 @@ def test_what_detectron2_cannot_do_is_refused_with_the_nearest(
         ({"MODEL": {"RPN": {"NMS_THRESH": "high"}}}, ["native.MODEL.RPN.NMS_THRESH", "float is needed"]),
         ({"MODEL": {"WEIGHTS": "x"}}, ["set model.weights instead"]),
         ({"MODEL": {"KEYPOINT_ON": True}}, ["keypoints are no task"]),
+        ({"SOLVER": {"MAX_ITER": 7}}, ["native.SOLVER.MAX_ITER", "set train.iterations instead"]),
+        ({"SOLVER": {"STEPS": [7]}}, ["set train.schedule.milestones instead"]),
+        ({"SEED": 7}, ["set train.seed instead"]),
+        ({"TEST": {"AUG": {"ENABLED": True}}}, ["native.TEST.AUG.ENABLED", "predicts an image once"]),
+        ({"DATALOADER": {"SAMPLER_TRAIN": "RepeatFactorTrainingSampler"}}, ["visits each image once"]),
     ],
 )
 def test_native_keys_are_held_to_detectron2s_own(

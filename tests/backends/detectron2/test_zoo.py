@@ -95,6 +95,10 @@ def test_no_expression_in_a_config_is_evaluated(text: str, fragment: str) -> Non
             ["unknown config", "did you mean 'COCO-Detection/faster_rcnn_R_50_FPN_1x'"],
         ),
         ({"zoo": "mask_rcnn_R_50_FPN_1x"}, ["several configs", "LVISv1-InstanceSegmentation/mask_rcnn_R_50_FPN_1x"]),
+        (
+            {"zoo": "mask_rcnn_R50_FPN_3x"},
+            ["unknown config", "did you mean 'COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x'"],
+        ),
         ({"family": "faster_rcn"}, ["unknown family", "did you mean 'faster_rcnn'"]),
         ({"family": "retinanet", "backbone": "resnet51_fpn"}, ["unknown backbone", "did you mean 'resnet50_fpn'"]),
     ],

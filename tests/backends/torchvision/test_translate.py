@@ -49,6 +49,13 @@ def test_the_official_recipe_on_coco_gives_no_override_of_the_spec(planned: Plan
     assert {o.key for o in overrides} <= {"model.num_classes", "train.precision", "model.channels_last"}
 
 
+def test_the_reference_leaves_empty_images_out(planned: Planned) -> None:
+    for train, keeps in (({"recipe": "official"}, False), ({"recipe": "finetune"}, True)):
+        plan = planned({"model": {"family": "faster_rcnn"}, "train": train})
+        assert plan["data.keep_empty_images"] == keeps
+        assert yaml.safe_load(translate(plan).text)["data"]["keep_empty_images"] == keeps
+
+
 def test_the_demo_recipes_learning_rates_and_lengths() -> None:
     def values(family: str) -> dict[str, Any]:
         spec = Spec.model_validate(

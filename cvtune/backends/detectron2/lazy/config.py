@@ -12,9 +12,11 @@ from detectron2.data import transforms as T
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.solver import LRMultiplier
 from detectron2.utils.registry import locate
+from omegaconf import OmegaConf
 from torch import nn
 
 from cvtune.backends.detectron2.config import RunConfig
+from cvtune.backends.detectron2.lazy.keys import INPUT_PATHS
 from cvtune.errors import SpecError
 
 __all__ = ["lazy_config", "read_lazy_config"]
@@ -41,6 +43,7 @@ def lazy_config(config: Any) -> RunConfig:
         device=str(train.device),
         datasets={"train": _names(loader.dataset), "val": _names(config.dataloader.test.dataset)},
         channel_order=str(loader.mapper.image_format),
+        fed=_fed(config),
         batch_size=int(loader.total_batch_size),
         iterations=int(train.max_iter),
         evaluation_period=int(train.eval_period),
@@ -59,6 +62,16 @@ def lazy_config(config: Any) -> RunConfig:
         optimizer=lambda model: _optimizer(config, model),
         scheduler=lambda optimizer: LRMultiplier(optimizer, instantiate(config.lr_multiplier), int(train.max_iter)),
     )
+
+
+def _fed(config: Any) -> dict[str, Any]:
+    """YAML's name of a way to feed images -> its value, as far as the config says it."""
+    found = {name: OmegaConf.select(config, ".".join(map(str, paths[0]))) for name, paths in INPUT_PATHS.items()}
+    return {
+        name: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        for name, value in found.items()
+        if value is not None
+    }
 
 
 def _names(dataset: Any) -> tuple[str, ...]:

@@ -16,6 +16,19 @@ _ELSEWHERE = {
     "dataloader.test.dataset.names": "data.val",
     "train.init_checkpoint": "model.weights",
     "train.device": "run.device",
+    "train.max_iter": "train.iterations",
+    "train.eval_period": "eval.every_epochs",
+    "train.checkpointer.period": "train.checkpoint.every_iterations",
+    "train.amp.enabled": "train.precision",
+    "train.seed": "train.seed",
+    "dataloader.train.total_batch_size": "data.batch_size",
+    "dataloader.train.num_workers": "data.workers",
+    "dataloader.train.dataset.filter_empty": "data.keep_empty_images",
+    "optimizer.lr": "train.optimizer.lr",
+    "optimizer.weight_decay": "train.optimizer.weight_decay",
+    "optimizer.momentum": "train.optimizer.momentum",
+    "lr_multiplier.warmup_length": "train.schedule.warmup_iterations",
+    "lr_multiplier.scheduler": "train.schedule",
 }
 # What Detectron2's tool reads beside the keys that its configs have.
 _KNOWN = {"train": ("seed", "cudnn_benchmark")}

@@ -34,6 +34,7 @@ def lazy_recipe(config: Config, images: int) -> dict[str, Any]:
         **_input(config),
         **_length(config, images),
         **_optimizer(config),
+        "eval.every_iterations": int(config["train"]["eval_period"]),
         **{field: value for field, (_, value) in thresholds(config).items()},
         "model.frozen_stages": frozen - stem if frozen >= stem else None,
         "model.norm": _norm(config),

@@ -15,6 +15,7 @@ from cvtune.backends.detectron2.translate_schedule import (
     worker_extras,
 )
 from cvtune.backends.edits import Edits
+from cvtune.backends.schedule import milestone_steps
 from cvtune.plan import Plan
 
 __all__ = ["translate_schedule"]
@@ -74,16 +75,14 @@ def _schedule(edits: Edits, plan: Plan, official: bool, length: str) -> Extras:
 def _scheduler(edits: Edits, plan: Plan, field: str) -> None:
     """The rule that the rate follows after the warm-up; for one that fvcore does not have, the nearest that it has."""
     name, total = plan["train.schedule.name"], int(plan["train.iterations"])
-    if name == "constant":
-        edits.set(_SCHEDULER, {"_target_": f"{_FVCORE}ConstantParamScheduler", "value": 1.0}, field)
-        return
-    if name != "multistep":
+    if name not in ("multistep", "constant"):
         floor = float(plan["train.schedule.min_lr"] or 0.0) / float(plan["train.optimizer.lr"])
         rule = {"_target_": f"{_FVCORE}CosineParamScheduler", "start_value": 1.0, "end_value": floor}
         edits.set(_SCHEDULER, rule, field)
         return
-    found = {max(1, round(m * plan["train.steps_per_epoch"])) for m in plan["train.schedule.milestones"]}
-    steps = sorted(step for step in found if step < total)
+    # A constant rate is one of no milestones: fvcore's own constant rule raises when it is asked after the last step.
+    found = milestone_steps(plan["train.schedule.milestones"], plan["train.steps_per_epoch"])
+    steps = [step for step in found if step < total]
     gamma = plan["train.schedule.gamma"]
     gamma = 0.1 if gamma is None else float(gamma)
     edits.set((*_SCHEDULER, "values"), [round(gamma**power, 12) for power in range(len(steps) + 1)], field)

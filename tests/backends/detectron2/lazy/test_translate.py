@@ -145,7 +145,7 @@ json.dump(found, open("{tmp_path}/found.json", "w"))
         (
             FCOS,
             {"train__schedule": {"name": "constant"}},
-            {SCHEDULER: {"_target_": "fvcore.common.param_scheduler.ConstantParamScheduler", "value": 1.0}},
+            {(*SCHEDULER, "milestones"): [], (*SCHEDULER, "values"): [1.0]},
             "train.schedule.name",
         ),
         (
@@ -346,6 +346,8 @@ def test_a_part_that_is_code_may_be_replaced_by_native(plan_for: MakePlan) -> No
         ({"model": {"backbone": 3}}, ["native.model.backbone", "a mapping is needed"]),
         ({"train": {"init_checkpoint": "x"}}, ["set model.weights instead"]),
         ({"model": {"num_classes": 7}}, ["set data.classes instead"]),
+        ({"train": {"max_iter": 7}}, ["set train.iterations instead"]),
+        ({"lr_multiplier": {"scheduler": {"values": [1.0]}}}, ["set train.schedule instead"]),
     ],
 )
 def test_native_keys_are_held_to_the_configs_own(
