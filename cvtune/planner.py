@@ -11,6 +11,7 @@ from cvtune.backends.base import Host, Recipe
 from cvtune.classes import ClassMap
 from cvtune.errors import SpecError
 from cvtune.plan import Plan, is_pending, pending
+from cvtune.planner_checks import OTHER_OPTIMIZER, check_optimizer, check_schedule
 from cvtune.spec import Spec
 
 __all__ = ["batch_size_candidates", "make_plan"]
@@ -148,7 +149,8 @@ class _Planner:
         )
         size = data.image_size
         for key in ("short", "long", "test_short", "sampling", "square", "fit"):
-            if size is not None:
+            own_square = size is not None and size.square and self.official.get("data.image_size.square")
+            if size is not None and not (key == "fit" and own_square and "fit" not in size.model_fields_set):
                 value = getattr(size, key)
                 value = [value] if key == "short" and isinstance(value, int) else value
                 self._set(f"data.image_size.{key}", value, "spec")
@@ -260,17 +262,17 @@ class _Planner:
         optimizer, train = self.spec.train.optimizer, self.spec.train
         for key in ("name", "momentum", "weight_decay"):
             self._given(f"train.optimizer.{key}", getattr(optimizer, key))
-        name = self.values["train.optimizer.name"]
-        if name == "adamw" and self.official["train.optimizer.name"] != "adamw":
-            # An SGD recipe says nothing about AdamW: the values that detectors are commonly trained with (DETR, Swin).
-            if optimizer.weight_decay is None:
-                self._set("train.optimizer.weight_decay", 0.05, "AdamW in place of the official SGD")
-            self._set("train.optimizer.momentum", None, "AdamW has none")
+        name, official_name = self.values["train.optimizer.name"], self.official["train.optimizer.name"]
         batch = self.values["data.batch_size"]
         official_lr, official_batch = self.official["train.optimizer.lr"], self.official["data.batch_size"]
         base = f"official {official_lr:g}"
-        if name == "adamw" and self.official["train.optimizer.name"] != "adamw":
-            official_lr, official_batch, base = 1e-4, 16, "1e-4 at batch 16 (AdamW in place of the official SGD)"
+        if name != official_name and name in OTHER_OPTIMIZER:
+            usual, why = OTHER_OPTIMIZER[name], f"{name} in place of the official {official_name}"
+            for key in ("momentum", "weight_decay"):
+                if getattr(optimizer, key) is None:
+                    self._set(f"train.optimizer.{key}", usual[key], why)
+            official_lr, official_batch, base = usual["lr"], 16, f"{usual['lr']:g} at batch 16 ({why})"
+        check_optimizer(optimizer, name, self.recipe.config)
         key = "train.optimizer.lr"
         if optimizer.lr != "auto":
             self._set(key, optimizer.lr, "spec")
@@ -297,10 +299,11 @@ class _Planner:
         schedule, official = self.spec.train.schedule, self.official
         self._given("train.schedule.name", schedule.name)
         self._given("train.schedule.gamma", schedule.gamma)
+        check_schedule(schedule, self.values["train.schedule.name"], self.recipe.config)
         epochs, total = self.values["train.epochs"], self.values["train.iterations"]
         key = "train.schedule.milestones"
         if schedule.milestones is not None:
-            self._set(key, schedule.milestones, "spec, in epochs")
+            self._set(key, schedule.milestones, "spec")
         elif self.values["train.schedule.name"] != "multistep":
             self._set(key, [], f"{self.values['train.schedule.name']} has none")
         elif is_pending(epochs):
@@ -313,11 +316,13 @@ class _Planner:
                 scaled,
                 f"official {[round(m, 2) for m in shares]} of {official['train.epochs']} epochs, scaled to {epochs}",
             )
-        key, official_warmup = (
-            "train.schedule.warmup_iterations",
-            int(official.get("train.schedule.warmup_iterations", 0)),
-        )
-        asked = schedule.warmup_iterations
+        key, asked = "train.schedule.warmup_iterations", schedule.warmup_iterations
+        official_warmup = int(official.get(key, 0))
+        if self.spec.train.recipe == "official" and not is_pending(total):
+            # Where the official warm-up counts passes over the data, it counts those over this data.
+            batches = math.ceil(self.values["data.train_images"] / self.values["data.batch_size"])
+            passes = official.get("train.schedule.warmup_epochs")
+            official_warmup = round(passes * batches / self.spec.train.accumulate) if passes else official_warmup
         if asked != "auto" and not is_pending(total) and asked >= total:
             self._set(key, total - 1, f"the spec's {asked} would outlast the {total} steps")
         elif asked != "auto":
@@ -350,6 +355,8 @@ class _Planner:
             self._set(
                 "train.precision", pending("CUDA: bf16 where the GPU has it, else fp16; CPU: fp32"), "not probed yet"
             )
+        elif device == "cuda" and train.recipe == "official" and "train.precision" in self.official:
+            self._set("train.precision", self.official["train.precision"], f"official: {self.recipe.source}")
         elif device == "cuda":
             self._set("train.precision", "bf16" if self.host.bf16 else "fp16", "auto: mixed precision on CUDA")
         else:
@@ -381,11 +388,13 @@ class _Planner:
 
     def _evaluation(self) -> None:
         spec = self.spec.eval
-        self._set(
-            "eval.every_epochs",
-            spec.every_epochs,
-            "spec" if "every_epochs" in spec.model_fields_set else "cvtune's default",
-        )
+        key = "eval.every_epochs"
+        if "every_epochs" in spec.model_fields_set:
+            self._set(key, spec.every_epochs, "spec")
+        elif self.spec.train.recipe == "official" and key in self.official:
+            self._set(key, self.official[key], f"official: {self.recipe.source}")
+        else:
+            self._set(key, spec.every_epochs, "cvtune's default")
         for key in ("model_max_detections", "score_threshold", "nms_iou"):
             self._given(f"eval.{key}", getattr(spec, key))
         native = self._native()
