@@ -45,6 +45,10 @@ class Plan:
         """`values.get`."""
         return self.values.get(key, default)
 
+    def asked(self, key: str) -> bool:
+        """Whether the spec itself gives this value; its reason is "spec", or "spec: " and a remark."""
+        return self.reasons.get(key, "").split(":")[0] == "spec"
+
     def recipe_is_official(self, key: str) -> bool:
         """Whether the official recipe decides this key: it was asked for, and the spec does not say otherwise."""
         return bool(self.values["train.recipe"] == "official") and self.reasons.get(key) != "spec"

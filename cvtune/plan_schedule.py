@@ -32,7 +32,7 @@ def plan_milestones(
     given, key = schedule.milestones, "train.schedule.milestones"
     if given is not None:
         late = given and total and per_epoch and given[-1] * per_epoch >= total
-        return given, "spec, in epochs" + ("; the run ends before the last" if late else "")
+        return given, "spec: the run ends before the last" if late else "spec"
     if name != "multistep":
         return [], f"{name} has none"
     if total is None or per_epoch is None:
@@ -50,10 +50,12 @@ def plan_warmup(
     total: int | None,
     per_epoch: int | None,
     milestones: Any,
+    whole: bool,
 ) -> tuple[Any, str]:
     """Steps of warm-up: the spec's, else the official ones, at most a tenth of the run; over before a milestone.
 
-    Arguments and result are those of `plan_milestones`; `milestones` is what it planned.
+    Arguments and result are those of `plan_milestones`; `milestones` is what it planned. `whole`: the official recipe
+    is followed, so a warm-up that it counts in passes over the data counts those over this data.
     """
     asked = schedule.warmup_iterations
     if name == "onecycle":
@@ -69,7 +71,9 @@ def plan_warmup(
     if asked != "auto":
         end = f"the first milestone, step {falls[0]}" if falls else f"the {total} steps"
         return min(asked, last), "spec" if asked <= last else f"the spec's {asked} would outlast {end}"
-    steps, share = int(official.get("train.schedule.warmup_iterations", 0)), int(WARMUP_SHARE * total)
+    passes = official.get("train.schedule.warmup_epochs") if whole else None
+    steps = round(passes * per_epoch) if passes and per_epoch else official.get("train.schedule.warmup_iterations", 0)
+    steps, share = int(steps), int(WARMUP_SHARE * total)
     if steps <= min(share, last):
         return steps, "official"
     limit = f"a tenth of {total} steps" if share <= last else f"what precedes the first milestone, step {falls[0]}"

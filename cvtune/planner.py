@@ -12,6 +12,7 @@ from cvtune.errors import SpecError
 from cvtune.native_section import native_of
 from cvtune.plan import Plan, is_pending, pending
 from cvtune.plan_schedule import plan_milestones, plan_warmup
+from cvtune.planner_checks import OTHER_OPTIMIZER, check_optimizer, check_schedule
 from cvtune.spec import Spec
 
 __all__ = ["batch_size_candidates", "make_plan"]
@@ -148,7 +149,8 @@ class _Planner:
         )
         size = data.image_size
         for key in ("short", "long", "test_short", "sampling", "square", "fit"):
-            if size is not None:
+            own_square = size is not None and size.square and self.official.get("data.image_size.square")
+            if size is not None and not (key == "fit" and own_square and "fit" not in size.model_fields_set):
                 value = getattr(size, key)
                 value = [value] if key == "short" and isinstance(value, int) else value
                 self._set(f"data.image_size.{key}", value, "spec")
@@ -263,17 +265,17 @@ class _Planner:
         optimizer, train = self.spec.train.optimizer, self.spec.train
         for key in ("name", "momentum", "weight_decay"):
             self._given(f"train.optimizer.{key}", getattr(optimizer, key))
-        name = self.values["train.optimizer.name"]
-        if name == "adamw" and self.official["train.optimizer.name"] != "adamw":
-            # An SGD recipe says nothing about AdamW: the values that detectors are commonly trained with (DETR, Swin).
-            if optimizer.weight_decay is None:
-                self._set("train.optimizer.weight_decay", 0.05, "AdamW in place of the official SGD")
-            self._set("train.optimizer.momentum", None, "AdamW has none")
+        name, official_name = self.values["train.optimizer.name"], self.official["train.optimizer.name"]
         batch = self.values["data.batch_size"]
         official_lr, official_batch = self.official["train.optimizer.lr"], self.official["data.batch_size"]
         base = f"official {official_lr:g}"
-        if name == "adamw" and self.official["train.optimizer.name"] != "adamw":
-            official_lr, official_batch, base = 1e-4, 16, "1e-4 at batch 16 (AdamW in place of the official SGD)"
+        if name != official_name and name in OTHER_OPTIMIZER:
+            usual, why = OTHER_OPTIMIZER[name], f"{name} in place of the official {official_name}"
+            for key in ("momentum", "weight_decay"):
+                if getattr(optimizer, key) is None:
+                    self._set(f"train.optimizer.{key}", usual[key], why)
+            official_lr, official_batch, base = usual["lr"], 16, f"{usual['lr']:g} at batch 16 ({why})"
+        check_optimizer(optimizer, name, self.recipe.config)
         key = "train.optimizer.lr"
         if optimizer.lr != "auto":
             self._set(key, optimizer.lr, "spec")
@@ -300,13 +302,15 @@ class _Planner:
         schedule, official = self.spec.train.schedule, self.official
         self._given("train.schedule.name", schedule.name)
         self._given("train.schedule.gamma", schedule.gamma)
+        name = self.values["train.schedule.name"]
+        check_schedule(schedule, name, self.recipe.config)
         total, steps = self.values["train.iterations"], self.values["train.steps_per_epoch"]
         length = None if is_pending(total) else int(total)
         per_epoch = None if is_pending(steps) else int(steps)
-        name = self.values["train.schedule.name"]
         milestones, why = plan_milestones(schedule, name, official, length, per_epoch)
         self._set("train.schedule.milestones", milestones, why)
-        warmup, why = plan_warmup(schedule, name, official, length, per_epoch, milestones)
+        whole = self.spec.train.recipe == "official"
+        warmup, why = plan_warmup(schedule, name, official, length, per_epoch, milestones, whole)
         self._set("train.schedule.warmup_iterations", warmup, why)
         key, lr = "train.schedule.min_lr", self.values["train.optimizer.lr"]
         floor = official.get(key) or 0.0
@@ -326,6 +330,8 @@ class _Planner:
             self._set(
                 "train.precision", pending("CUDA: bf16 where the GPU has it, else fp16; CPU: fp32"), "not probed yet"
             )
+        elif device == "cuda" and train.recipe == "official" and "train.precision" in self.official:
+            self._set("train.precision", self.official["train.precision"], f"official: {self.recipe.source}")
         elif device == "cuda":
             self._set("train.precision", "bf16" if self.host.bf16 else "fp16", "auto: mixed precision on CUDA")
         else:
@@ -364,11 +370,13 @@ class _Planner:
         self._set("native", native, "spec" if native else "nothing is merged")
 
     def _evaluation_period(self) -> None:
-        """Epochs between two evaluations; an official recipe counts steps, and may score at the end alone."""
+        """Epochs between two evaluations; an official recipe may count steps, and may score at the end alone."""
         key, spec, steps = "eval.every_epochs", self.spec.eval, self.values["train.steps_per_epoch"]
         period = self.official.get("eval.every_iterations")
         if "every_epochs" in spec.model_fields_set:
             self._set(key, spec.every_epochs, "spec")
+        elif self.spec.train.recipe == "official" and key in self.official:
+            self._set(key, self.official[key], f"official: {self.recipe.source}")
         elif period is None or not self.reasons["train.iterations"].startswith("official"):
             self._set(key, spec.every_epochs, "cvtune's default")
         elif self.spec.train.early_stopping is not None:

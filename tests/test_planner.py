@@ -44,12 +44,33 @@ CPU = Host("0.29", "cpu", 1, "CPU", 8 << 30, 8, False, {}, {})
 GPU = Host("0.29", "cuda", 2, "a GPU", 80 << 30, 16, True, {}, {})
 
 
-def plan_of(images: int = 1000, host: Host | None = CPU, measured: dict[str, Any] | None = None, **spec: Any) -> Plan:
+ADAMW = replace(
+    RECIPE,
+    values={
+        **RECIPE.values,
+        "train.optimizer.name": "adamw",
+        "train.optimizer.lr": 0.004,
+        "train.optimizer.momentum": None,
+        "train.optimizer.weight_decay": 0.05,
+        "train.schedule.name": "cosine",
+        "train.precision": "fp32",
+        "eval.every_epochs": 10,
+    },
+)
+
+
+def plan_of(
+    images: int = 1000,
+    host: Host | None = CPU,
+    measured: dict[str, Any] | None = None,
+    recipe: Recipe = RECIPE,
+    **spec: Any,
+) -> Plan:
     spec.setdefault("data", {})
     spec["data"].setdefault("train", "a.json")
     full = {"name": "x", "model": {"family": "faster_rcnn"}, **spec}
     data = {"train": {"images": images, "annotations": 5 * images}}
-    return make_plan(Spec.model_validate(full), data, ClassMap(("a",), (1,)), RECIPE, host, measured)
+    return make_plan(Spec.model_validate(full), data, ClassMap(("a",), (1,)), recipe, host, measured)
 
 
 @pytest.mark.parametrize(("images", "passes"), [(100, 50), (205, 50), (400, 50), (1000, 20), (5000, 12), (117_266, 12)])
@@ -86,6 +107,61 @@ def test_adamw_scales_by_the_square_root() -> None:
     )
     assert plan["train.optimizer.lr"] == pytest.approx(1e-4 * math.sqrt(4 / 16))
     assert plan["train.optimizer.momentum"] is None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "expected"),
+    [(RECIPE, "adamw", (1e-4, None, 0.05)), (ADAMW, "sgd", (0.02, 0.9, 1e-4)), (ADAMW, None, (0.004, None, 0.05))],
+)
+def test_another_optimizer_than_the_official_one_has_its_own_usual_values(
+    recipe: Recipe, name: str | None, expected: tuple[float, float | None, float]
+) -> None:
+    train = {"recipe": "official", "optimizer": {"name": name} if name else {}}
+    plan = plan_of(recipe=recipe, data={"batch_size": 16}, train=train)
+    assert tuple(plan[f"train.optimizer.{key}"] for key in ("lr", "momentum", "weight_decay")) == expected
+
+
+@pytest.mark.parametrize(
+    ("recipe", "train", "fragment"),
+    [
+        (
+            ADAMW,
+            {"optimizer": {"momentum": 0.9}},
+            r"optimizer\.momentum: got 0\.9, but .* is adamw, .*name: sgd",
+        ),
+        (ADAMW, {"schedule": {"milestones": [2.0]}}, r"milestones: .*is cosine, as .* has it, .*name: multistep"),
+        (ADAMW, {"schedule": {"gamma": 0.5}}, r"train\.schedule\.gamma: got 0\.5, .*name: multistep"),
+    ],
+)
+def test_what_the_official_recipe_has_no_use_for_is_refused(
+    recipe: Recipe, train: dict[str, Any], fragment: str
+) -> None:
+    with pytest.raises(SpecError, match=fragment):
+        plan_of(recipe=recipe, data={"batch_size": 16}, train=train)
+
+
+def test_the_official_recipe_decides_precision_and_evaluation_where_it_is_known() -> None:
+    official = plan_of(recipe=ADAMW, host=GPU, data={"batch_size": 16}, train={"recipe": "official"})
+    assert (official["train.precision"], official["eval.every_epochs"]) == ("fp32", 10)
+    finetune = plan_of(recipe=ADAMW, host=GPU, data={"batch_size": 16})
+    assert (finetune["train.precision"], finetune["eval.every_epochs"]) == ("bf16", 1)
+
+
+def test_a_warm_up_of_official_epochs_counts_epochs_of_this_data() -> None:
+    recipe = replace(RECIPE, values={**RECIPE.values, "train.schedule.warmup_epochs": 2})
+    plan = plan_of(recipe=recipe, data={"batch_size": 10}, train={"recipe": "official"})
+    assert plan["train.schedule.warmup_iterations"] == 200
+
+
+def test_a_square_fills_as_the_official_one_does_unless_the_spec_says_how() -> None:
+    squares = replace(RECIPE, values={**RECIPE.values, "data.image_size.square": 640, "data.image_size.fit": "pad"})
+    for size, recipe, fit in (
+        ({"square": 320}, squares, "pad"),
+        ({"square": 320, "fit": "stretch"}, squares, "stretch"),
+        ({"square": 320}, RECIPE, "stretch"),
+    ):
+        plan = plan_of(recipe=recipe, data={"batch_size": 16, "image_size": size})
+        assert plan["data.image_size.fit"] == fit
 
 
 def test_a_warm_up_does_not_outlast_the_run() -> None:
@@ -198,7 +274,7 @@ def test_milestones_are_shares_of_the_steps_that_the_spec_asks_for() -> None:
 
 def test_a_milestone_after_the_end_is_told() -> None:
     plan = plan_of(data={"batch_size": 8}, train={"epochs": 3, "schedule": {"milestones": [2, 8]}})
-    assert plan.reasons["train.schedule.milestones"] == "spec, in epochs; the run ends before the last"
+    assert plan.reasons["train.schedule.milestones"] == "spec: the run ends before the last"
 
 
 @pytest.mark.parametrize(

@@ -24,19 +24,12 @@ class Edits:
     def __init__(self, official: Mapping[str, Any]) -> None:
         """Start from an official config, which is left as it is."""
         self.config: dict[str, Any] = copy.deepcopy(dict(official))
-        self._records: dict[Path, tuple[Any, Any, str, Kind]] = {}
+        self._records: dict[Path, tuple[Any, str, Kind]] = {}
+        self._official = copy.deepcopy(dict(official))
 
     def get(self, path: Path, default: Any = None) -> Any:
         """The value at `path`, or `default`."""
-        node: Any = self.config
-        for step in path:
-            if isinstance(step, int):
-                if not isinstance(node, list | tuple) or step >= len(node):
-                    return default
-            elif not isinstance(node, Mapping) or step not in node:
-                return default
-            node = node[step]
-        return node
+        return _at(self.config, path, default)
 
     def set(self, path: Path, value: Any, asked_by: str, kind: Kind = "spec") -> None:
         """Put `value` at `path`; dicts on the way are made. Nothing is recorded where it stood there already."""
@@ -58,19 +51,23 @@ class Edits:
     def replace_list(self, path: Path, items: list[Any], asked_by: str, kind: Kind = "spec") -> None:
         """Put a changed list at `path`: recorded as a whole, since its items have moved."""
         before = self.get(path, _ABSENT)
-        if before is not _ABSENT and _same(list(before), items):
+        if before is not _ABSENT and _same(list(before or []), items):
             return
         self._parent(path)[path[-1]] = copy.deepcopy(items)
         self._record(path, before, items, asked_by, kind)
 
     @property
     def overrides(self) -> tuple[Override, ...]:
-        """One record a changed key, in the order of the changes."""
+        """One record a changed key, in the order of the changes: its official value, and what stands there now."""
         return tuple(
             Override(
-                ".".join(map(str, path)), _plain(None if before is _ABSENT else before), _plain(value), asked_by, kind
+                ".".join(map(str, path)),
+                _plain(None if before is _ABSENT else before),
+                _plain(self.get(path)),
+                asked_by,
+                kind,
             )
-            for path, (before, value, asked_by, kind) in self._records.items()
+            for path, (before, asked_by, kind) in self._records.items()
         )
 
     def _parent(self, path: Path) -> Any:
@@ -89,12 +86,39 @@ class Edits:
         return node
 
     def _record(self, path: Path, before: Any, value: Any, asked_by: str, kind: Kind) -> None:
-        if path in self._records:
+        """Keep one record of `path`, with the official value.
+
+        What was recorded of its parts goes into it: beside it, it would say the same twice, by indices of before. What
+        lies in a part that was replaced has no official value: it has the one that the replacement brought.
+        """
+        inside = [self._records.pop(one) for one in list(self._records) if _lies_in(one, path)]
+        asked_by = ", ".join(dict.fromkeys([asked_by, *(one[1] for one in inside)]))
+        if any(one[2] == "spec" for one in inside):
+            kind = "spec"
+        if not any(_lies_in(path, one) for one in self._records):
+            before = _at(self._official, path, _ABSENT)
+        elif path in self._records:
             before = self._records[path][0]
-            if before is not _ABSENT and _same(before, value):
-                del self._records[path]
-                return
-        self._records[path] = (copy.deepcopy(before) if before is not _ABSENT else before, value, asked_by, kind)
+        if before is not _ABSENT and _same(before, value):
+            self._records.pop(path, None)
+            return
+        self._records[path] = (before if before is _ABSENT else copy.deepcopy(before), asked_by, kind)
+
+
+def _lies_in(path: Path, other: Path) -> bool:
+    return len(path) > len(other) and path[: len(other)] == other
+
+
+def _at(node: Any, path: Path, default: Any) -> Any:
+    """The value at `path` in `node`, or `default`."""
+    for step in path:
+        if isinstance(step, int):
+            if not isinstance(node, list | tuple) or step >= len(node):
+                return default
+        elif not isinstance(node, Mapping) or step not in node:
+            return default
+        node = node[step]
+    return node
 
 
 def _same(a: Any, b: Any) -> bool:

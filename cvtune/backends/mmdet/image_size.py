@@ -153,9 +153,13 @@ def _is_square(edits: Edits) -> bool:
 
 
 def _scale_squares(edits: Edits, square: int, plan: Plan) -> None:
-    official = int(official_size(edits.config)[f"{_FIELD}.square"])
-    if plan["data.image_size.fit"] == "stretch" and "fit" in plan.get("spec.image_size.given", ()):
-        raise UnsupportedError(f"{_FIELD}.fit: backend mmdet keeps the fit of {plan['model.config']}; leave fit out")
+    said = official_size(edits.config)
+    official, fit = int(said[f"{_FIELD}.square"]), said[f"{_FIELD}.fit"]
+    if plan[f"{_FIELD}.fit"] != fit:
+        raise UnsupportedError(
+            f"{_FIELD}.fit: backend mmdet cannot {plan[f'{_FIELD}.fit']} images with {plan['model.config']}, which "
+            f"composes its squares in its own way; nearest: {fit}"
+        )
     if square == official:
         return
     if edits.get(("model", "bbox_head", "anchor_generator", "type")) == "SSDAnchorGenerator":
@@ -163,12 +167,11 @@ def _scale_squares(edits: Edits, square: int, plan: Plan) -> None:
             f"{_FIELD}.square: backend mmdet cannot do {square} with {plan['model.config']}, whose anchors are "
             f"made for {official}; nearest: {official}"
         )
-    if any(edits.get((*path, "type")) == "BatchSyncRandomResize" for path in _batch_steps(edits)) and (
-        square % SIZE_DIVISOR
-    ):
+    divisor = _divisor(edits, official)
+    if square % divisor:
         raise UnsupportedError(
             f"{_FIELD}.square: backend mmdet cannot do {square} with {plan['model.config']}, whose strides need a "
-            f"multiple of {SIZE_DIVISOR}; nearest: {max(SIZE_DIVISOR, round(square / SIZE_DIVISOR) * SIZE_DIVISOR)}"
+            f"multiple of {divisor}; nearest: {max(divisor, round(square / divisor) * divisor)}"
         )
     places = [*_train_paths(edits), *_batch_steps(edits)]
     for path in pipelines(edits, ("val_dataloader", "test_dataloader")):
@@ -179,6 +182,20 @@ def _scale_squares(edits: Edits, square: int, plan: Plan) -> None:
             if step.get(key) is not None and not _is_share(step, key):
                 divisor = SIZE_DIVISOR if key == "random_size_range" else 1
                 edits.set((*path, key), _scaled(step[key], square / official, divisor), f"{_FIELD}.square")
+
+
+def _divisor(edits: Edits, official: int) -> int:
+    """What a square has to be a multiple of: the largest stride, where images go into the model as they are.
+
+    Elsewhere MMDetection pads what the model gets, or the official square shows that any will do (YOLACT's 550).
+    """
+    if any(edits.get((*path, "type")) == "BatchSyncRandomResize" for path in _batch_steps(edits)):
+        return SIZE_DIVISOR
+    head: Path = ("model", "bbox_head")
+    strides = edits.get((*head, "anchor_generator", "strides")) or edits.get((*head, "strides")) or [SIZE_DIVISOR]
+    largest = max(max(one) if isinstance(one, list | tuple) else one for one in strides)
+    padded = (edits.get(("model", "data_preprocessor", "pad_size_divisor")) or 1) > 1
+    return 1 if padded or official % largest else int(largest)
 
 
 def _is_share(step: Mapping[str, Any], key: str) -> bool:
@@ -206,15 +223,16 @@ def _to_sides(edits: Edits, plan: Plan) -> None:
     shorts = [int(shorts)] if isinstance(shorts, int) else sorted(int(short) for short in shorts)
     official = official_size(edits.config)
     ratio = (official[f"{_FIELD}.long"] or 1333) / max(official[f"{_FIELD}.short"] or [800])
-    long = int(plan["data.image_size.long"] or round(max(shorts) * ratio))
     test_short = int(plan["data.image_size.test_short"] or shorts[-1])
-    pairs = [(long, short) for short in shorts]
+    long, test_long = (int(plan["data.image_size.long"] or round(side * ratio)) for side in (shorts[-1], test_short))
+    # MMCV takes the larger number for the limit of the long side.
+    pairs = [(long, min(short, long)) for short in shorts]
     step: dict[str, Any] = {"type": "Resize", "scale": pairs[0], "keep_ratio": True}
     if len(shorts) > 1 and plan["data.image_size.sampling"] == "range":
         step = {"type": "RandomResize", "scale": [pairs[0], pairs[-1]], "keep_ratio": True}
     elif len(shorts) > 1:
         step = {"type": "RandomChoiceResize", "scales": pairs, "keep_ratio": True}
-    test = {"type": "Resize", "scale": (max(long, test_short), test_short), "keep_ratio": True}
+    test = {"type": "Resize", "scale": (test_long, min(test_short, test_long)), "keep_ratio": True}
     _replace_resizes(edits, [step], [test], f"{_FIELD}.short", plan)
 
 

@@ -83,10 +83,18 @@ def repeats(config: Config) -> int:
 
 def _length(config: Config, batch: int, images: int) -> dict[str, Any]:
     train = config["train_cfg"]
+    every = int(train.get("val_interval", 1))
     if "max_iters" in train:
         iterations = int(train["max_iters"])
-        return {"train.epochs": max(1, round(iterations * batch / images)), "train.iterations": iterations}
-    return {"train.epochs": int(train["max_epochs"]) * repeats(config)}
+        return {
+            "train.epochs": max(1, round(iterations * batch / images)),
+            "train.iterations": iterations,
+            "eval.every_epochs": max(1, round(every * batch / images)),
+        }
+    return {
+        "train.epochs": int(train["max_epochs"]) * repeats(config),
+        "eval.every_epochs": every * repeats(config),
+    }
 
 
 def _optimizer(config: Config) -> dict[str, Any]:
@@ -140,6 +148,8 @@ def _schedule(config: Config, batch: int, images: int) -> dict[str, Any]:
     index, end = warmup_of(config)
     by_epoch = index is not None and schedulers[index].get("by_epoch", True)
     values["train.schedule.warmup_iterations"] = round(end * per_epoch) if by_epoch else int(end)
+    if by_epoch:
+        values["train.schedule.warmup_epochs"] = end * repeats(config)
     return values
 
 

@@ -72,6 +72,8 @@ def build_runner(run: RunDir, config: Config, plan: Mapping[str, Any]) -> Runner
     config.custom_hooks = [hook for hook in hooks if hook["type"] not in _STOPPERS]
     config.visualizer = {"type": "Visualizer", "vis_backends": None}
     config.load_from, config.resume = None, False
+    # An official file has no seed: the Runner would draw one, and a resume another.
+    config.randomness = {"seed": int(plan["train.seed"]), **(config.get("randomness") or {})}
     # The validation loop is built with an evaluator of ours.
     for key in ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"):
         config.pop(key, None)

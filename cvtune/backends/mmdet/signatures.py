@@ -4,63 +4,119 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 from cvtune.backends.mmdet.zoo import package_root
 
-__all__ = ["accepts", "arguments", "default_of", "keeps_statistics"]
+__all__ = ["accepts", "arguments", "default_of", "is_read", "keeps_statistics", "takes_tuple"]
 
 
 def accepts(kind: str | None, name: str) -> bool:
-    """Whether a class of MMDetection takes an argument of this name; False for a class that is not its own."""
-    found = arguments(str(kind))
-    return found is not None and name in found
+    """Whether a class of MMDetection names an argument so; False for a class that is not its own."""
+    return any(name in _named(signature) for signature in _signatures(_registered(kind)))
 
 
 @lru_cache(maxsize=256)
 def arguments(kind: str) -> frozenset[str] | None:
-    """The arguments of a class by its registered name, its bases' where it passes `**kwargs` on; None: not found."""
-    node = _definition(kind.split(".")[-1])
-    if node is None:
+    """The arguments of a class by its registered name, its bases' where it passes `**kwargs` on.
+
+    None where that is not to be known: the class is another package's, or its `**kwargs` go to something that it makes
+    (`RandomResize` hands them to the resizing step).
+    """
+    found = list(_signatures(_registered(kind)))
+    if not _classes(_registered(kind)) or (found and found[-1].kwarg is not None):
         return None
-    init = _init_of(node)
-    names: set[str] = set()
-    if init is not None:
-        names |= {argument.arg for argument in (*init.args.args, *init.args.kwonlyargs)} - {"self"}
-    if init is None or init.args.kwarg is not None:
-        for base in node.bases:
-            name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
-            if name != kind:
-                names |= arguments(name) or frozenset()
-    return frozenset(names)
+    return frozenset(name for signature in found for name in _named(signature))
 
 
 @lru_cache(maxsize=256)
 def default_of(kind: str, name: str) -> Any:
     """The default of an argument of a class, or of the base that it passes it on to; None where it is no constant."""
-    node = _definition(kind.split(".")[-1])
-    if node is None:
-        return None
-    init = _init_of(node)
-    if init is not None:
-        by_place = [one.arg for one in (*init.args.posonlyargs, *init.args.args)]
-        by_name = [one.arg for one in init.args.kwonlyargs]
-        defaults = dict(zip(reversed(by_place), reversed(init.args.defaults), strict=False))
-        if name in by_place or name in by_name:
-            value = {**defaults, **dict(zip(by_name, init.args.kw_defaults, strict=True))}.get(name)
-            return value.value if isinstance(value, ast.Constant) else None
-        if init.args.kwarg is None:
-            return None
-    found = (default_of(base.id, name) for base in node.bases if isinstance(base, ast.Name) and base.id != kind)
-    return next((value for value in found if value is not None), None)
+    for signature in _signatures(_registered(kind)):
+        if name not in _named(signature):
+            continue
+        by_place = [one.arg for one in (*signature.posonlyargs, *signature.args)]
+        by_name = [one.arg for one in signature.kwonlyargs]
+        defaults = dict(zip(reversed(by_place), reversed(signature.defaults), strict=False))
+        value = {**defaults, **dict(zip(by_name, signature.kw_defaults, strict=True))}.get(name)
+        return None if value is None else _constant(value)
+    return None
+
+
+def takes_tuple(kind: str, name: str) -> bool:
+    """Whether a class of MMDetection may want a tuple for an argument; True where it does not say, as for a size."""
+    for signature in _signatures(_registered(kind)):
+        for argument in (*signature.posonlyargs, *signature.args, *signature.kwonlyargs):
+            if argument.arg == name:
+                return argument.annotation is None or _may_be_tuple(argument.annotation)
+    return True
+
+
+def is_read(name: str, section: str) -> bool:
+    """Whether a module that knows a section of a config (`paramwise_cfg`) knows this key, too (`custom_keys`).
+
+    Sections without a class have no signature: whoever reads them names both.
+    """
+    words = [re.compile(rf"\b{re.escape(word)}\b") for word in (section, name)]
+    return any(all(word.search(text) for word in words) for text in _sources())
 
 
 def keeps_statistics(backbone: Mapping[str, Any]) -> bool:
     """Whether a backbone's norm layers keep their statistics in training: as its config says, or else its class."""
     value = backbone.get("norm_eval")
     return bool(default_of(str(backbone.get("type")), "norm_eval") if value is None else value)
+
+
+def _registered(kind: str | None) -> str:
+    """The class's name without the scope that a config may give it (`mmdet.QuadraticWarmupLR`)."""
+    return str(kind).split(".")[-1]
+
+
+def _named(signature: ast.arguments) -> list[str]:
+    every = (*signature.posonlyargs, *signature.args, *signature.kwonlyargs)
+    return [argument.arg for argument in every if argument.arg != "self"]
+
+
+def _signatures(kind: str, nth: int = 0) -> Iterator[ast.arguments]:
+    """The arguments of every `__init__` that making a class runs through by `**kwargs`, its own first.
+
+    `nth`: of several classes of one name, which. A base of its own name is the one that it extends: MMCV's `Resize`.
+    """
+    found = _classes(kind)[nth:]
+    if not found:
+        return
+    node, bases = found[0]
+    init = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+    if init is not None:
+        yield init.args
+    if init is None or init.args.kwarg is not None:
+        for base in bases:
+            yield from _signatures(base, nth + 1 if base == kind else 0)
+
+
+@lru_cache(maxsize=512)
+def _classes(kind: str) -> tuple[tuple[ast.ClassDef, tuple[str, ...]], ...]:
+    """Every class of this name with the names of its bases, as they are where they come from; MMDetection's first."""
+    pattern = re.compile(rf"^class {re.escape(kind)}\b", re.MULTILINE)
+    found = []
+    for text in _sources():
+        if not pattern.search(text):
+            continue
+        body = ast.parse(text).body
+        imported = {
+            alias.asname: alias.name
+            for item in body
+            if isinstance(item, ast.ImportFrom)
+            for alias in item.names
+            if alias.asname
+        }
+        for node in body:
+            if isinstance(node, ast.ClassDef) and node.name == kind:
+                bases = [base.id if isinstance(base, ast.Name) else getattr(base, "attr", "") for base in node.bases]
+                found.append((node, tuple(imported.get(base, base) for base in bases)))
+    return tuple(found)
 
 
 @lru_cache(maxsize=1)
@@ -75,15 +131,30 @@ def _sources() -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _init_of(node: ast.ClassDef) -> ast.FunctionDef | None:
-    return next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+def _constant(node: ast.expr) -> Any:
+    """A literal, or `dict(...)` of literals; None for what is computed."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+        return {one.arg: _constant(one.value) for one in node.keywords if one.arg}
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
 
 
-def _definition(kind: str) -> ast.ClassDef | None:
-    pattern = re.compile(rf"^class {re.escape(kind)}\b", re.MULTILINE)
-    for text in _sources():
-        if pattern.search(text):
-            for node in ast.parse(text).body:
-                if isinstance(node, ast.ClassDef) and node.name == kind:
-                    return node
-    return None
+def _may_be_tuple(annotation: ast.expr) -> bool:
+    """Whether one of the types that an annotation lists is a tuple, or none of them is a sequence."""
+    names = [ast.unparse(one).split("[")[0].split(".")[-1].lower() for one in _alternatives(annotation)]
+    return "tuple" in names or not {"list", "sequence", "iterable"} & set(names)
+
+
+def _alternatives(annotation: ast.expr) -> Iterator[ast.expr]:
+    """The types of `Union[...]`, `Optional[...]` and `a | b`, each alone."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) in ("Union", "Optional"):
+        inside = annotation.slice
+        for one in inside.elts if isinstance(inside, ast.Tuple) else [inside]:
+            yield from _alternatives(one)
+    elif isinstance(annotation, ast.BinOp):
+        yield from _alternatives(annotation.left)
+        yield from _alternatives(annotation.right)
+    else:
+        yield annotation

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from cvtune.backends.base import NativeConfig, Override
+from cvtune.backends.base import NativeConfig
 from cvtune.backends.edits import Edits, config_text, delta
 from cvtune.backends.mmdet.image_size import translate_size
 from cvtune.backends.mmdet.models import model_of_plan
-from cvtune.backends.mmdet.native import merge_native
+from cvtune.backends.mmdet.native import native_changes
 from cvtune.backends.mmdet.translate_data import translate_data
 from cvtune.backends.mmdet.translate_model import translate_model
 from cvtune.backends.mmdet.translate_schedule import translate_schedule
@@ -54,18 +54,18 @@ def translate(plan: Plan) -> NativeConfig:
     translate_data(edits, plan)
     translate_size(edits, plan)
     translate_schedule(edits, plan)
-    native = plan.get("native") or {}
-    merged, changed = merge_native(edits.config, native)
-    overrides = (*edits.overrides, *(Override(key, was, value, "native", "spec") for key, was, value in changed))
+    for path, value in list(native_changes(edits.config, plan.get("native") or {})):
+        edits.set(path, value, "native")
+    overrides = edits.overrides
     header = (
         f"# MMDetection config of `{plan['name']}`: {zoo} with {len(overrides)} overrides (overrides.json says why).\n"
         f"# Accepted by MMDetection's own tools: python -m cvtune.kernels <mmdet>/.mim/tools/train.py THIS_FILE\n"
     )
-    short = {"_base_": f"mmdet::{zoo}.py", **delta(official.content, merged)}
+    short = {"_base_": f"mmdet::{zoo}.py", **delta(official.content, edits.config)}
     short_text = config_text(short, f"# The same config as config.py, as its differences from {zoo}.\n")
     return NativeConfig(
         "config.py",
-        config_text(merged, header),
+        config_text(edits.config, header),
         overrides,
         _extras(plan, weights),
         short_text if _CAN_BE_BASE.match(zoo) else None,

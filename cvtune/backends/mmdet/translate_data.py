@@ -100,8 +100,6 @@ def _local_files(edits: Edits) -> None:
 
 
 def _loader(edits: Edits, key: str, plan: Plan) -> None:
-    if plan.recipe_is_official("data.workers"):
-        return
     workers = int(plan["data.workers"])
     kind = "spec" if plan.reasons["data.workers"] == "spec" else "host"
     edits.set((key, "num_workers"), workers, "data.workers", kind)  # type: ignore[arg-type]

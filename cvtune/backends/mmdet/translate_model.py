@@ -8,7 +8,7 @@ from typing import Any
 
 from cvtune.backends.edits import Edits, Path
 from cvtune.backends.mmdet.models import LAYER_COUNTS, Model
-from cvtune.backends.mmdet.signatures import accepts, keeps_statistics
+from cvtune.backends.mmdet.signatures import accepts, default_of, keeps_statistics
 from cvtune.backends.mmdet.zoo import walk
 from cvtune.backends.stages import check_frozen_stages
 from cvtune.errors import UnsupportedError
@@ -93,8 +93,8 @@ def _weights(edits: Edits, plan: Plan) -> None:
     if weights == "imagenet":
         if not places:
             raise UnsupportedError(
-                f"model.weights: {plan['model.config']} has no ImageNet weights of its own (MMDetection trains it from "
-                "scratch); nearest: coco, none or a path"
+                f"model.weights: backend mmdet has no imagenet weights for {plan['model.config']} (MMDetection trains "
+                "it from scratch); nearest: coco, none or a path"
             )
         return
     for path in places:
@@ -141,8 +141,11 @@ def _norm(edits: Edits, plan: Plan) -> None:
         backbone: Path = ("model", "backbone")
         if norm == "frozen":
             _backbone_norm(edits, plan, (*backbone, "norm_eval"), True, asked)
+            usual = default_of(str(edits.get((*backbone, "type"))), "norm_cfg")
             if isinstance(edits.get((*backbone, "norm_cfg")), Mapping):
                 edits.set((*backbone, "norm_cfg", "requires_grad"), False, asked)
+            elif isinstance(usual, Mapping):
+                edits.set((*backbone, "norm_cfg"), {**usual, "requires_grad": False}, asked)
         else:
             for path, node in list(walk(edits.get(("model",)), ("model",))):  # a neck may have a backbone of its own
                 if node.get("norm_eval") or (path == backbone and keeps_statistics(node)):

@@ -1,4 +1,4 @@
-"""The recipe side of a translation: length, batch, optimizer, schedule, hooks that switch late in a run, precision."""
+"""The recipe side of a translation: batch, length, optimizer, schedule, precision, steps."""
 
 from __future__ import annotations
 
@@ -7,41 +7,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from cvtune.backends.edits import Edits
+from cvtune.backends.mmdet.length import Length
 from cvtune.backends.mmdet.recipes import main_scheduler, warmup_of
+from cvtune.backends.mmdet.translate_hooks import translate_hooks
+from cvtune.backends.mmdet.zoo import walk
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
-__all__ = ["LATE_SHARE", "translate_schedule"]
+__all__ = ["translate_schedule"]
 
-LATE_SHARE = 0.1
-"""Phases of a recipe's last epochs (YOLOX 15, RTMDet 20 of 300) are at most this share of a shorter run."""
 _OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW"}
-_EMA = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.001, "update_buffers": True, "priority": 49}
-EMA_GAMMA = 2000
-"""MMEngine's default horizon of the warm-up of ExpMomentumEMA, in iterations."""
-EMA_WARM_UP = 5
-"""A run's length over that horizon: at its end little is left of the warm-up (e^-5), yet the start is forgotten. With
-the default horizon, the average of a run of a thousand iterations is its last weights."""
-_VIS_BACKENDS = {"tensorboard": "TensorboardVisBackend", "mlflow": "MLflowVisBackend", "wandb": "WandbVisBackend"}
+_WARM_UP = "train.schedule.warmup_iterations"
 
 
 def translate_schedule(edits: Edits, plan: Plan) -> None:
     """Honour the spec's `train` fields, the batch size and the evaluation interval."""
     _batch(edits, plan)
-    length = _Length(edits, plan)
+    length = Length(edits, plan)
     length.apply()
     _optimizer(edits, plan)
     _schedule(edits, plan, length)
-    _late_phases(edits, plan, length)
-    _ema(edits, plan, length)
+    translate_hooks(edits, plan, length)
     _precision(edits, plan)
     _steps(edits, plan)
-    _hooks(edits, plan)
 
 
 def _batch(edits: Edits, plan: Plan) -> None:
-    if plan.recipe_is_official("data.batch_size"):
-        return
     processes = int(plan["run.devices"]) * int(plan["run.nodes"])
     share = int(plan["data.batch_size"]) // processes
     edits.set(("train_dataloader", "batch_size"), share, "data.batch_size", _kind(plan, "data.batch_size"))
@@ -51,84 +42,6 @@ def _kind(plan: Plan, key: str) -> Any:
     return "spec" if plan.reasons[key] == "spec" else "host"
 
 
-class _Length:
-    """How long the run is, in iterations of the framework: with accumulation, one is a part of a step."""
-
-    def __init__(self, edits: Edits, plan: Plan) -> None:
-        self.edits, self.plan = edits, plan
-        config = edits.config
-        self.official = plan.recipe_is_official("train.epochs") and plan.recipe_is_official("train.iterations")
-        train = config["train_cfg"]
-        self.by_iteration = "max_iters" in train
-        self.official_length = int(train["max_iters"] if self.by_iteration else train["max_epochs"])
-        accumulate = int(plan["train.accumulate"])
-        images, batch = int(plan["data.train_images"]), int(plan["data.batch_size"])
-        self.per_epoch = math.ceil(images / batch)
-        self.epochs = int(plan["train.epochs"])
-        whole = plan["train.iterations"] == plan["train.steps_per_epoch"] * self.epochs
-        self.iterations = self.per_epoch * self.epochs if whole else int(plan["train.iterations"]) * accumulate
-        self.whole = whole
-        self.field = "train.iterations" if not whole else "train.epochs"
-        if plan.reasons[self.field].split(":")[0] not in ("spec", "official"):
-            self.field = "train.recipe"
-        self.ratio = 1.0
-
-    def apply(self) -> None:
-        """Change the loop's length and the evaluation interval."""
-        edits, plan = self.edits, self.plan
-        every = int(plan["eval.every_epochs"])
-        asked = not plan.recipe_is_official("eval.every_epochs")
-        if self.official:
-            if asked and plan.reasons["eval.every_epochs"] == "spec":
-                edits.set(("train_cfg", "val_interval"), self._interval(every), "eval.every_epochs")
-            return
-        for path in _wrappers(edits):
-            if edits.get((*path, "times")) is not None:
-                edits.set((*path, "times"), 1, self.field)
-        if self.by_iteration or not self.whole:
-            self._by_iteration(every)
-        else:
-            self.ratio = self.epochs / self.official_length
-            edits.set(("train_cfg", "max_epochs"), self.epochs, self.field)
-            edits.set(("train_cfg", "val_interval"), self._interval(every), "eval.every_epochs")
-        edits.remove(("train_cfg", "dynamic_intervals"), "eval.every_epochs")
-        if edits.get(("train_cfg", "val_begin")) is not None:
-            edits.remove(("train_cfg", "val_begin"), "eval.every_epochs")
-
-    def _by_iteration(self, every: int) -> None:
-        edits = self.edits
-        if not self.by_iteration:
-            late = [hook["type"] for hook in edits.get(("custom_hooks",)) or [] if hook["type"] in _LATE_HOOKS]
-            if late:
-                raise UnsupportedError(
-                    f"train.iterations: backend mmdet: {self.plan['model.config']} changes its pipeline at an epoch "
-                    f"({late[0]}), and {self.plan['train.iterations']} steps are no whole number of epochs of "
-                    f"{self.plan['train.steps_per_epoch']}; nearest: train.epochs: {self.epochs}"
-                )
-            self.ratio = self.iterations / (self.official_length * self.per_epoch)
-            edits.remove(("train_cfg", "max_epochs"), self.field)
-            edits.set(("train_cfg", "type"), "IterBasedTrainLoop", self.field)
-        else:
-            self.ratio = self.iterations / self.official_length
-        edits.set(("train_cfg", "max_iters"), self.iterations, self.field)
-        edits.set(("train_cfg", "val_interval"), self._interval(every), "eval.every_epochs")
-
-    def _interval(self, every: int) -> int:
-        """The interval in the loop's own unit; only at the end where `every` is 0."""
-        if "max_iters" in self.edits.get(("train_cfg",)):
-            return every * self.per_epoch if every else max(1, self.iterations)
-        return every or max(1, self.epochs)
-
-
-def _wrappers(edits: Edits) -> list[tuple[str | int, ...]]:
-    found: list[tuple[str | int, ...]] = []
-    path: tuple[str | int, ...] = ("train_dataloader", "dataset")
-    while edits.get(path):
-        found.append(path)
-        path = (*path, "dataset")
-    return found
-
-
 def _optimizer(edits: Edits, plan: Plan) -> None:
     path = ("optim_wrapper", "optimizer")
     name = plan["train.optimizer.name"]
@@ -136,7 +49,7 @@ def _optimizer(edits: Edits, plan: Plan) -> None:
         wanted = {"type": _OPTIMIZERS[name], "lr": plan["train.optimizer.lr"]}
         wanted |= {"weight_decay": plan["train.optimizer.weight_decay"] or 0.0}
         if name == "sgd":
-            wanted["momentum"] = plan["train.optimizer.momentum"] or 0.9
+            wanted["momentum"] = plan["train.optimizer.momentum"]
         edits.set(path, wanted, "train.optimizer.name")
         return
     for key in ("lr", "momentum", "weight_decay"):
@@ -147,36 +60,50 @@ def _optimizer(edits: Edits, plan: Plan) -> None:
             edits.set((*path, key), value, asked, "spec" if asked == field else _kind(plan, asked))
 
 
-def _schedule(edits: Edits, plan: Plan, length: _Length) -> None:
+def _schedule(edits: Edits, plan: Plan, length: Length) -> None:
+    schedulers, _ = main_scheduler(edits.config)
+    warmup, _ = warmup_of(edits.config)
     fields = [f"train.schedule.{key}" for key in ("name", "milestones", "gamma", "min_lr")]
-    asked = next((field for field in fields if plan.reasons[field] == "spec"), None)
+    if warmup is None and plan[_WARM_UP]:
+        fields.append(_WARM_UP)
+    asked = next((field for field in fields if plan.asked(field)), None)
     if asked is not None:
         edits.replace_list(("param_scheduler",), _own_schedule(plan, length), asked)
         return
-    if length.official and plan.reasons["train.schedule.warmup_iterations"] != "spec":
-        _scale_floor(edits, plan)
-        return
-    schedulers, _ = main_scheduler(edits.config)
-    warmup, _ = warmup_of(edits.config)
     official = [dict(item) for item in schedulers]
-    for index, item in enumerate(schedulers):
-        if index == warmup:
-            _scale_warmup(item, plan)
-        elif not length.official:
-            _scale(item, length)
+    if not length.official:
+        for index, item in enumerate(schedulers):
+            if index != warmup:
+                _scale(item, length)
     if warmup is not None:
+        _scale_warmup(schedulers[warmup], plan, length)
         _follow_warmup(schedulers, official, warmup, length)
+        if not schedulers[warmup]["end"]:
+            del schedulers[warmup]
     if schedulers != official:
-        field = length.field if not length.official else "train.schedule.warmup_iterations"
-        edits.replace_list(("param_scheduler",), schedulers, field, "spec")
+        asked, kind = _who_asked(plan, length)
+        edits.replace_list(("param_scheduler",), schedulers, asked, kind)
     _scale_floor(edits, plan)
 
 
-def _own_schedule(plan: Plan, length: _Length) -> list[dict[str, Any]]:
+def _who_asked(plan: Plan, length: Length) -> tuple[str, Any]:
+    """Whom the official schedule's change serves: another length, another warm-up, or data too few for the warm-up."""
+    if not length.official:
+        return length.field, "spec"
+    if plan.reasons[_WARM_UP] == "spec":
+        return _WARM_UP, "spec"
+    return ("train.accumulate", "spec") if length.accumulate > 1 else (_WARM_UP, "data")
+
+
+def _own_schedule(plan: Plan, length: Length) -> list[dict[str, Any]]:
     """A schedule of the spec's own, in iterations: the warm-up, then the rule."""
-    accumulate = int(plan["train.accumulate"])
-    warm = int(plan["train.schedule.warmup_iterations"]) * accumulate
+    warm = length.warm_up
     total, name = length.iterations, plan["train.schedule.name"]
+    if name == "multistep" and plan["train.schedule.min_lr"]:
+        raise UnsupportedError(
+            f"train.schedule.min_lr: backend mmdet cannot keep {plan['train.schedule.min_lr']:g} under a schedule by "
+            "steps (MMEngine's MultiStepLR has no lowest rate); nearest: train.schedule.name: cosine"
+        )
     schedulers: list[dict[str, Any]] = []
     if warm and name != "onecycle":
         schedulers.append({"type": "LinearLR", "start_factor": 0.001, "by_epoch": False, "begin": 0, "end": warm})
@@ -210,7 +137,7 @@ def _own_schedule(plan: Plan, length: _Length) -> list[dict[str, Any]]:
     return schedulers
 
 
-def _scale(item: dict[str, Any], length: _Length) -> None:
+def _scale(item: dict[str, Any], length: Length) -> None:
     """Move a scheduler's epochs or iterations with the length of the run.
 
     A scheduler by epoch stays one where every number stays whole; else it becomes one by iteration.
@@ -219,6 +146,9 @@ def _scale(item: dict[str, Any], length: _Length) -> None:
     keys = [key for key in ("begin", "end", "T_max", "step_size") if item.get(key) is not None]
     values = {key: float(item[key]) * length.ratio for key in keys}
     steps = [float(step) * length.ratio for step in item.get("milestones", [])]
+    if steps and by_epoch != length.by_iteration and max(steps) > values.get("end", math.inf):
+        # Some official files inherit the end of a shorter run, after which MMEngine lowers the rate no more.
+        values["end"] = length.official_length * length.ratio
     if by_epoch and "max_epochs" in length.edits.get(("train_cfg",)):
         numbers = [*values.values(), *steps]
         if all(abs(number - round(number)) < 1e-9 for number in numbers):
@@ -236,7 +166,7 @@ def _scale(item: dict[str, Any], length: _Length) -> None:
     item.pop("convert_to_iter_based", None)
 
 
-def _unit(length: _Length, by_epoch: bool) -> float:
+def _unit(length: Length, by_epoch: bool) -> float:
     """Iterations in a scaled epoch of the official config, or in a scaled iteration."""
     return length.iterations / (length.official_length * length.ratio) if by_epoch else 1.0
 
@@ -247,20 +177,20 @@ def _put(item: dict[str, Any], values: Mapping[str, int], steps: list[int]) -> N
         item["milestones"] = steps
 
 
-def _scale_warmup(item: dict[str, Any], plan: Plan) -> None:
-    iterations = int(plan["train.schedule.warmup_iterations"]) * int(plan["train.accumulate"])
-    if item.get("by_epoch", True):
-        if iterations == plan.recipe.values.get("train.schedule.warmup_iterations"):
-            return
-        item["by_epoch"] = False
-        item.pop("convert_to_iter_based", None)
-    item["end"] = max(1, iterations)
+def _scale_warmup(item: dict[str, Any], plan: Plan, length: Length) -> None:
+    """The plan's warm-up, by iteration where it is not the official one; an end of 0 where there is none."""
+    unit = length.per_epoch if item.get("by_epoch", True) else 1
+    if round(item["end"] * unit / length.accumulate) == int(plan[_WARM_UP]):
+        return
+    item["by_epoch"] = False
+    item.pop("convert_to_iter_based", None)
+    item["end"] = length.warm_up
 
 
 def _follow_warmup(
-    schedulers: list[dict[str, Any]], official: list[dict[str, Any]], warmup: int, length: _Length
+    schedulers: list[dict[str, Any]], official: list[dict[str, Any]], warmup: int, length: Length
 ) -> None:
-    """A scheduler that began where the warm-up ended still does."""
+    """A scheduler that began where the warm-up ended still does, with as much of its period before its end."""
     before, after = official[warmup], schedulers[warmup]
     for old, new in zip(official, schedulers, strict=True):
         same_unit = old.get("by_epoch", True) == before.get("by_epoch", True)
@@ -274,6 +204,9 @@ def _follow_warmup(
             new["by_epoch"] = False
             new.pop("convert_to_iter_based", None)
         new["begin"] = after["end"]
+        if "T_max" in new:
+            share = old["T_max"] / (old["end"] - old["begin"])
+            new["T_max"] = max(1, round(share * (new["end"] - new["begin"])))
 
 
 def _scale_floor(edits: Edits, plan: Plan) -> None:
@@ -281,73 +214,15 @@ def _scale_floor(edits: Edits, plan: Plan) -> None:
     official, lr = plan.recipe.values.get("train.optimizer.lr"), plan["train.optimizer.lr"]
     if not official or lr == official:
         return
-    for index, item in enumerate(edits.get(("param_scheduler",)) or []):
+    for path, item in list(walk(edits.get(("param_scheduler",)), ("param_scheduler",))):
         if item.get("eta_min"):
-            value = item["eta_min"] * lr / official
-            edits.set(("param_scheduler", index, "eta_min"), value, "train.optimizer.lr")
-
-
-_LATE_HOOKS = ("YOLOXModeSwitchHook", "PipelineSwitchHook")
-
-
-def _late_phases(edits: Edits, plan: Plan, length: _Length) -> None:
-    """What happens in the last epochs of the official run happens in the last epochs of this one."""
-    if length.official or "max_epochs" not in edits.get(("train_cfg",)):
-        return
-    most = max(1, math.ceil(LATE_SHARE * length.epochs))
-    for index, hook in enumerate(edits.get(("custom_hooks",)) or []):
-        if hook["type"] == "YOLOXModeSwitchHook":
-            last = min(int(hook.get("num_last_epochs", 15)), most)
-            edits.set(("custom_hooks", index, "num_last_epochs"), last, length.field)
-        elif hook["type"] == "PipelineSwitchHook":
-            last = min(max(0, length.official_length - int(hook["switch_epoch"])), most)
-            edits.set(("custom_hooks", index, "switch_epoch"), length.epochs - last, length.field)
-
-
-def _ema(edits: Edits, plan: Plan, length: _Length) -> None:
-    hooks = edits.get(("custom_hooks",)) or []
-    at = next((index for index, hook in enumerate(hooks) if hook["type"] == "EMAHook"), None)
-    if plan.reasons["train.ema"] == "spec":
-        wanted = plan["train.ema"]
-        if not wanted:
-            if at is not None:
-                edits.replace_list(("custom_hooks",), hooks[:at] + hooks[at + 1 :], "train.ema")
-            return
-        momentum = _EMA["momentum"] if wanted is True else round(1.0 - float(wanted), 9)
-        gamma = max(1, min(EMA_GAMMA, round(length.iterations / EMA_WARM_UP)))
-        if at is None:
-            hook = {**_EMA, "momentum": momentum, "gamma": gamma}
-            edits.replace_list(("custom_hooks",), [*hooks, hook], "train.ema")
-        elif wanted is not True:
-            edits.set(("custom_hooks", at, "momentum"), momentum, "train.ema")
-            if hooks[at].get("ema_type") == "ExpMomentumEMA" and gamma < EMA_GAMMA:
-                edits.set(("custom_hooks", at, "gamma"), gamma, "train.ema")
-        return
-    if at is None or length.official:
-        return
-    # The average's horizon, 1 / momentum, and its warm-up keep their share of the run.
-    shorter = max(1.0, _official_iterations(plan, length) / length.iterations)
-    if shorter > 1:
-        momentum = min(0.1, float(hooks[at].get("momentum", 0.0002)) * shorter)
-        edits.set(("custom_hooks", at, "momentum"), float(f"{momentum:.4g}"), length.field)
-        if hooks[at].get("ema_type") == "ExpMomentumEMA":
-            gamma = max(1, round(EMA_GAMMA / shorter))
-            edits.set(("custom_hooks", at, "gamma"), gamma, length.field)
-
-
-def _official_iterations(plan: Plan, length: _Length) -> float:
-    if length.by_iteration:
-        return length.official_length
-    images, batch = plan.recipe.dataset_images, int(plan.recipe.values["data.batch_size"])
-    return int(plan.recipe.values["train.epochs"]) * images / batch
+            edits.set((*path, "eta_min"), item["eta_min"] * lr / official, "train.optimizer.lr")
 
 
 def _precision(edits: Edits, plan: Plan) -> None:
     precision, device = plan["train.precision"], plan["run.device"]
     path = ("optim_wrapper",)
     amp = edits.get((*path, "type")) == "AmpOptimWrapper"
-    if plan.recipe_is_official("train.precision") and device == "cuda":
-        return
     kind = _kind(plan, "train.precision")
     if precision != "fp32" and device == "cpu":
         raise UnsupportedError(
@@ -365,8 +240,6 @@ def _precision(edits: Edits, plan: Plan) -> None:
         edits.remove((*path, "loss_scale"), "train.precision", kind)
     else:
         edits.remove((*path, "dtype"), "train.precision", kind)
-        if edits.get((*path, "loss_scale")) is None:
-            edits.set((*path, "loss_scale"), "dynamic", "train.precision", kind)
 
 
 def _steps(edits: Edits, plan: Plan) -> None:
@@ -377,46 +250,3 @@ def _steps(edits: Edits, plan: Plan) -> None:
         edits.set(("optim_wrapper", "accumulative_counts"), int(plan["train.accumulate"]), "train.accumulate")
     if edits.get(("auto_scale_lr", "enable")):
         edits.set(("auto_scale_lr", "enable"), False, "train.optimizer.lr")
-
-
-def _hooks(edits: Edits, plan: Plan) -> None:
-    """Seed, logging, checkpoints, early stopping: what the framework's own tool does with them, too."""
-    if not plan.recipe_is_official("train.seed"):
-        edits.set(("randomness",), {"seed": int(plan["train.seed"])}, "train.seed")
-    if not plan.recipe_is_official("train.log_every"):
-        edits.set(("default_hooks", "logger", "interval"), int(plan["train.log_every"]), "train.log_every")
-    path = ("default_hooks", "checkpoint")
-    by_iteration = "max_iters" in edits.get(("train_cfg",))
-    if plan.reasons["train.checkpoint.every_epochs"] == "spec" and not by_iteration:
-        edits.set((*path, "interval"), int(plan["train.checkpoint.every_epochs"]), "train.checkpoint.every_epochs")
-    if plan.reasons["train.checkpoint.keep"] == "spec" and plan["train.checkpoint.keep"]:
-        edits.set((*path, "max_keep_ckpts"), int(plan["train.checkpoint.keep"]), "train.checkpoint.keep")
-    if plan.reasons["train.checkpoint.best"] == "spec":
-        edits.set((*path, "save_best"), coco_metric(plan["train.checkpoint.best"]), "train.checkpoint.best")
-    stopping = plan["train.early_stopping"]
-    hooks = edits.get(("custom_hooks",)) or []
-    if stopping:
-        hook = {
-            "type": "EarlyStoppingHook",
-            "monitor": coco_metric(stopping["metric"]),
-            "rule": "greater",
-            "patience": int(stopping["patience"]),
-        }
-        edits.replace_list(("custom_hooks",), [*hooks, hook], "train.early_stopping")
-    loggers = plan["train.loggers"] or []
-    if loggers:
-        # For MMDetection's own tools: cvtune's worker logs by itself, and gives its Runner none of these.
-        backends = [dict(item) for item in edits.get(("visualizer", "vis_backends")) or []]
-        wanted = [*backends, *({"type": _VIS_BACKENDS[name]} for name in loggers)]
-        edits.replace_list(("visualizer", "vis_backends"), wanted, "train.loggers")
-
-
-def coco_metric(name: str) -> str:
-    """CocoMetric's name of a score such as ``bbox/AP50``."""
-    kind, score = name.split("/")
-    known = {"AP": "mAP", "AP50": "mAP_50", "AP75": "mAP_75", "APs": "mAP_s", "APm": "mAP_m", "APl": "mAP_l"}
-    if score not in known:
-        raise UnsupportedError(
-            f"train: backend mmdet cannot select by {name}; nearest: {kind}/AP (CocoMetric reports APs)"
-        )
-    return f"coco/{kind}_{known[score]}"

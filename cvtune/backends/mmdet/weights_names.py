@@ -26,11 +26,13 @@ def starting_weights(weights: str, model: Model) -> dict[str, Any]:
         return record | {"kind": "imagenet", "scope": "backbone"}
     if weights == "coco" or weights.startswith("zoo:"):
         name = model.config if weights == "coco" else find_config(weights.removeprefix("zoo:"))
-        url = published(name).get("weights")
+        other = weights == "coco" and bool(model.changes)  # the checkpoint is for the official backbone
+        url = None if other else published(name).get("weights")
         if url is None:
+            what = f"{model.family} with {model.backbone}" if other else name
             raise UnsupportedError(
-                f"model.weights: {weights}: MMDetection publishes no checkpoint for {name}; nearest: imagenet, none, "
-                "a path, or zoo:<another config>"
+                f"model.weights: backend mmdet has no {weights} for {what} (MMDetection publishes no such checkpoint); "
+                "nearest: imagenet, none, a path, or zoo:<another config>"
             )
         return record | {"kind": "url", "value": url, "scope": "detector"}
     if weights.startswith("https://"):

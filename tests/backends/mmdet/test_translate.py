@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from cvtune.backends.base import NativeConfig
 from cvtune.backends.edits import Edits
+from cvtune.backends.mmdet.recipes import warmup_of
 from cvtune.backends.mmdet.translate import translate
 from cvtune.backends.mmdet.translate_model import official_classes, pretrained_places
 from cvtune.backends.mmdet.zoo import left_out, read_official, walk, zoo_names
@@ -324,6 +325,120 @@ def test_a_schedule_of_the_specs_own_is_by_iteration(plan_for: MakePlan, tmp_pat
     assert (cosine["type"], cosine["begin"], cosine["end"], cosine["T_max"]) == ("CosineAnnealingLR", 20, 80, 60)
 
 
+def test_an_official_schedule_with_milestones_of_the_specs_own(plan_for: MakePlan, tmp_path: Path) -> None:
+    plan = plan_for(
+        model__family="retinanet", data__batch_size=10, train__epochs=6, train__schedule={"milestones": [1.5, 4]}
+    )
+    _, steps = read(translate(plan), tmp_path)["param_scheduler"]
+    assert (steps["milestones"], steps["end"], steps["by_epoch"]) == ([30, 80], 120, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("faster_rcnn/faster-rcnn_r50_fpn_1x_coco", {"images": 117_266}, (500, "unchanged")),
+        ("faster_rcnn/faster-rcnn_r50_fpn_1x_coco", {"images": 200}, (15, "data")),  # a tenth of 12 epochs of 13 steps
+        ("faster_rcnn/faster-rcnn_r50_fpn_1x_coco", {"train__accumulate": 2, "images": 117_266}, (1000, "spec")),
+        ("faster_rcnn/faster-rcnn_r50_fpn_1x_coco", {"train__schedule": {"warmup_iterations": 7}}, (7, "spec")),
+        ("faster_rcnn/faster-rcnn_r50_fpn_1x_coco", {"train__schedule": {"warmup_iterations": 0}}, (0, "spec")),
+        ("dino/dino-4scale_r50_8xb2-12e_coco", {"train__schedule": {"warmup_iterations": 7}}, (7, "spec")),
+        ("yolox/yolox_s_8xb8-300e_coco", {"images": 640}, (50, "unchanged")),  # 5 epochs of 10 steps
+    ],
+)
+def test_the_plans_warm_up_is_the_files(
+    name: str, changes: dict[str, Any], expected: tuple[int, str], plan_for: MakePlan, tmp_path: Path
+) -> None:
+    plan = plan_for(model__zoo=name, gpus=True, train__recipe="official", **changes)
+    native = translate(plan)
+    config = read(native, tmp_path)
+    index, end = warmup_of(config)
+    per_epoch = -(-plan["data.train_images"] // plan["data.batch_size"])
+    unit = per_epoch if index is not None and config["param_scheduler"][index].get("by_epoch", True) else 1
+    assert end * unit == plan["train.schedule.warmup_iterations"] * plan["train.accumulate"] == expected[0]
+    kinds = [override.kind for override in native.overrides if override.key.startswith("param_scheduler")]
+    assert kinds == ([] if expected[1] == "unchanged" else [expected[1]])
+
+
+@pytest.mark.parametrize(("gpus", "each"), [(True, 2), (False, 16)])
+def test_the_official_batch_is_shared_by_the_processes_that_there_are(
+    gpus: bool, each: int, plan_for: MakePlan, tmp_path: Path
+) -> None:
+    native = translate(plan_for(model__family="faster_rcnn", gpus=gpus, train__recipe="official"))
+    assert read(native, tmp_path)["train_dataloader"]["batch_size"] == each
+    kinds = [override.kind for override in native.overrides if override.key == "train_dataloader.batch_size"]
+    assert kinds == ([] if gpus else ["host"])
+
+
+def test_official_iterations_are_updates_of_the_weights_with_accumulation_too(
+    plan_for: MakePlan, tmp_path: Path
+) -> None:
+    plan = plan_for(model__family="condinst", gpus=True, train__recipe="official", train__accumulate=2)
+    config = read(translate(plan), tmp_path)
+    assert plan["train.iterations"] == 90_000
+    assert config["train_cfg"]["max_iters"] == 180_000
+    assert config["optim_wrapper"]["accumulative_counts"] == 2
+    assert list(config["param_scheduler"][1]["milestones"]) == [120_000, 160_000]
+
+
+def test_an_evaluation_interval_that_was_asked_for_holds_to_the_end(plan_for: MakePlan, tmp_path: Path) -> None:
+    official = {"model__family": "rtmdet", "gpus": True, "train__recipe": "official"}
+    assert plan_for(**official)["eval.every_epochs"] == 10
+    train = read(translate(plan_for(**official)), tmp_path)["train_cfg"]
+    assert (train["val_interval"], [tuple(one) for one in train["dynamic_intervals"]]) == (10, [(280, 1)])
+    train = read(translate(plan_for(**official, eval__every_epochs=5)), tmp_path)["train_cfg"]
+    assert train["val_interval"] == 5
+    assert "dynamic_intervals" not in train
+
+
+@pytest.mark.parametrize(("epochs", "initial"), [(6, 2), (1, 0), (12, 4), (50, 4)])
+def test_toods_first_phase_takes_its_share_of_a_shorter_run(
+    epochs: int, initial: int, plan_for: MakePlan, tmp_path: Path
+) -> None:
+    plan = plan_for(model__family="tood", data__batch_size=4, train__epochs=epochs)
+    assert read(translate(plan), tmp_path)["model"]["train_cfg"]["initial_epoch"] == initial
+
+
+def test_boxinsts_pairwise_loss_is_at_full_weight_early_in_a_short_run(plan_for: MakePlan, tmp_path: Path) -> None:
+    plan = plan_for(model__zoo="boxinst/boxinst_r50_fpn_ms-90k_coco", data__batch_size=4, train__epochs=18)
+    assert read(translate(plan), tmp_path)["model"]["mask_head"]["warmup_iters"] == 100  # 10,000 of 90,000; of 900
+
+
+def test_a_cosine_that_follows_a_shorter_warm_up_ends_with_the_run(plan_for: MakePlan, tmp_path: Path) -> None:
+    plan = plan_for(model__family="yolox", data__batch_size=8, train__epochs=30)
+    _, cosine, _ = read(translate(plan), tmp_path)["param_scheduler"]
+    share = cosine["T_max"] / (cosine["end"] - cosine["begin"])
+    assert share == pytest.approx(285 / 280, abs=0.002)  # as in the official file
+
+
+def test_steps_after_an_inherited_end_are_taken(plan_for: MakePlan, tmp_path: Path) -> None:
+    name = "faster_rcnn/faster-rcnn_r50-caffe-dc5_ms-3x_coco"
+    official = read_official(name).content["param_scheduler"][1]
+    assert max(official["milestones"]) > official["end"]
+    _, steps = read(translate(plan_for(model__zoo=name, data__batch_size=4)), tmp_path)["param_scheduler"]
+    assert max(steps["milestones"]) < steps["end"] == 2500  # 50 epochs of 50 steps
+
+
+def test_a_warm_up_with_accumulation_ends_within_the_run(plan_for: MakePlan, tmp_path: Path) -> None:
+    schedule = {"name": "cosine", "warmup_iterations": 50}
+    spec = {"model__family": "retinanet", "data__batch_size": 6, "train__accumulate": 3, "images": 60}
+    warm, cosine = read(translate(plan_for(**spec, train__epochs=12, train__schedule=schedule)), tmp_path)[
+        "param_scheduler"
+    ]
+    assert warm["end"] == cosine["begin"] < cosine["end"] == 120
+
+
+@pytest.mark.parametrize(("family", "has_its_own"), [("yolox", True), ("faster_rcnn", False)])
+def test_an_average_that_is_only_asked_for_keeps_its_share_of_the_run(
+    family: str, has_its_own: bool, plan_for: MakePlan, tmp_path: Path
+) -> None:
+    spec = {"model__family": family, "data__batch_size": 8, "train__epochs": 30}
+    asked = read(translate(plan_for(**spec, train__ema=True)), tmp_path)["custom_hooks"]
+    hook = next(hook for hook in asked if hook["type"] == "EMAHook")
+    assert hook["momentum"] * 750 > 0.5  # its horizon, 1 / momentum, is within twice the run
+    if has_its_own:
+        assert asked == read(translate(plan_for(**spec)), tmp_path)["custom_hooks"]
+
+
 def test_iterations_that_are_no_whole_epochs_need_a_loop_by_iteration(plan_for: MakePlan, tmp_path: Path) -> None:
     plan = plan_for(model__family="retinanet", data__batch_size=10, train__iterations=30)
     config = read(translate(plan), tmp_path)
@@ -354,6 +469,37 @@ def test_sizes_in_a_native_pipeline_are_tuples_as_transforms_want_them(plan_for:
     mosaic = {"train_dataloader": {"dataset": {"pipeline": {"2": {"img_scale": [320, 320]}}}}}
     config = read(translate(plan_for(**tiny, native=mosaic)), tmp_path)
     assert config["train_dataloader"]["dataset"]["pipeline"][2]["img_scale"] == (320, 320)
+
+
+def test_two_sizes_to_choose_from_stay_a_list(plan_for: MakePlan, tmp_path: Path) -> None:
+    steps = [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations", "with_bbox": True},
+        {"type": "RandomChoiceResize", "scales": [64, 96], "keep_ratio": True},
+        {"type": "RandomChoiceResize", "scales": [[64, 48], [96, 64]], "keep_ratio": True},
+        {"type": "PackDetInputs"},
+    ]
+    native = {"train_dataloader": {"dataset": {"pipeline": steps}}}
+    config = read(translate(plan_for(model__family="faster_rcnn", data__batch_size=4, native=native)), tmp_path)
+    ints, pairs = (config["train_dataloader"]["dataset"]["pipeline"][index]["scales"] for index in (2, 3))
+    assert (ints, pairs) == ([64, 96], [(64, 48), (96, 64)])
+
+
+def test_native_reaches_what_only_a_class_takes_and_may_say_none(plan_for: MakePlan, tmp_path: Path) -> None:
+    pipeline = {"1": {"poly2mask": True}, "2": {"interpolation": "area"}, "3": {"direction": "vertical"}}
+    native = {
+        "model": {"backbone": {"norm_cfg": None}},
+        "train_dataloader": {"dataset": {"pipeline": pipeline}},
+        "custom_hooks": [{"type": "EMAHook", "momentum": 0.1}],
+    }
+    name = "hrnet/faster-rcnn_hrnetv2p-w18-1x_coco"
+    assert "norm_cfg" not in read_official(name).content["model"]["backbone"]
+    translated = translate(plan_for(model__zoo=name, data__batch_size=2, native=native))
+    config = read(translated, tmp_path)
+    steps = config["train_dataloader"]["dataset"]["pipeline"]
+    assert (steps[1]["poly2mask"], steps[2]["interpolation"], steps[3]["direction"]) == (True, "area", "vertical")
+    assert config["model"]["backbone"]["norm_cfg"] is None
+    assert {"model.backbone.norm_cfg", "train_dataloader.dataset.pipeline.2.interpolation"} <= keys(translated)
 
 
 def test_every_logger_is_a_visualization_backend_of_the_native_file(plan_for: MakePlan) -> None:
@@ -396,6 +542,37 @@ def test_mixed_precision_becomes_fp32_on_a_cpu_and_stays_on_a_gpu(plan_for: Make
         ),
         ({"model__zoo": "crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman"}, "nearest: one class"),
         ({"model__family": "faster_rcnn", "native": {"load_from": "x"}}, "set model.weights instead"),
+        ({"model__family": "yolox", "data__image_size": {"square": 320, "fit": "stretch"}}, "nearest: pad"),
+        ({"model__family": "yolov3", "data__image_size": {"square": 320, "fit": "stretch"}}, "nearest: pad"),
+        ({"model__family": "rtmdet", "data__image_size": {"square": 330}}, "multiple of 32; nearest: 320"),
+        (
+            {"model__zoo": "rtmdet/rtmdet_x_p6_4xb8-300e_coco", "data__image_size": {"square": 416}},
+            "multiple of 64; nearest: 384",
+        ),
+        ({"model__family": "tood", "train__iterations": 150}, "changes at an epoch (initial_epoch)"),
+        (
+            {"model__family": "faster_rcnn", "train__schedule": {"min_lr": 1e-5}},
+            "train.schedule.min_lr: backend mmdet cannot keep 1e-05",
+        ),
+        (
+            {"model__family": "faster_rcnn", "train__checkpoint": {"best": "bbox/AR100"}},
+            "train.checkpoint.best: backend mmdet cannot do bbox/AR100",
+        ),
+        (
+            {"model__family": "faster_rcnn", "model__backbone": "resnet18_fpn", "model__weights": "coco"},
+            "backend mmdet has no coco for faster_rcnn with resnet18_fpn",
+        ),
+        (
+            {"model__zoo": "mask_rcnn/mask-rcnn_r50-caffe-c4_1x_coco", "model__weights": "coco"},
+            "backend mmdet has no coco for mask_rcnn/mask-rcnn_r50-caffe-c4_1x_coco",
+        ),
+        (
+            {
+                "model__family": "faster_rcnn",
+                "native": {"train_dataloader": {"dataset": {"pipeline": {"2": {"keep_raito": True}}}}},
+            },
+            "did you mean 'keep_ratio'",
+        ),
     ],
 )
 def test_what_a_config_cannot_do_is_one_line(changes: dict[str, Any], fragment: str, plan_for: MakePlan) -> None:
@@ -412,6 +589,30 @@ def test_native_reaches_nested_keys_and_items_of_lists(plan_for: MakePlan, tmp_p
     heads = config["model"]["roi_head"]["bbox_head"]
     assert [head["fc_out_channels"] for head in heads] == [1024, 256, 1024]
     assert {"model.roi_head.bbox_head.1.fc_out_channels", "model.rpn_head.feat_channels"} <= keys(translated)
+
+
+@pytest.mark.parametrize(
+    ("native", "known"),
+    [
+        ({"randomness": {"deterministic": True}}, True),
+        ({"optim_wrapper": {"paramwise_cfg": {"custom_keys": {"neck": {"lr_mult": 0.1}}}}}, True),
+        ({"optim_wrapper": {"paramwise_cfg": {"dwconv_decay_mult": 0.5}}}, True),
+        ({"env_cfg": {"mp_cfg": {"opencv_num_threads": 1}}}, True),
+        ({"model": {"test_cfg": {"max_per_img": 20}}}, True),
+        ({"randomness": {"determinstic": True}}, False),
+        ({"optim_wrapper": {"paramwise_cfg": {"custom_kyes": {}}}}, False),
+        ({"model": {"test_cfg": {"max_per_imgs": 20}}}, False),
+    ],
+)
+def test_sections_without_a_class_take_what_their_readers_know(
+    native: dict[str, Any], known: bool, plan_for: MakePlan
+) -> None:
+    plan = plan_for(model__family="rtmdet", data__batch_size=2, native=native)
+    if known:
+        assert any(override.asked_by == "native" for override in translate(plan).overrides)
+        return
+    with pytest.raises(SpecError, match="no part of the config has this key"):
+        translate(plan)
 
 
 def test_native_may_hold_a_part_for_each_backend(plan_for: MakePlan) -> None:

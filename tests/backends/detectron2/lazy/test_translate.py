@@ -310,7 +310,7 @@ def test_coco_is_the_published_checkpoint_where_there_is_one(plan_for: MakePlan)
     ("name", "changes", "fragments"),
     [
         (LSJ, {"data__image_size": {"short": [480, 640]}}, ["jitter", "nearest: short: 640"]),
-        (LSJ, {"data__image_size": {"square": 320}}, ["cannot stretch", "fit: pad"]),
+        (LSJ, {"data__image_size": {"square": 320, "fit": "stretch"}}, ["cannot stretch", "fit: pad"]),
         (LSJ, {"train__precision": "fp16"}, ["on a CPU", "nearest: fp32"]),
         (LSJ, {"model__weights": "imagenet"}, ["does not start from ImageNet weights (but from nothing)"]),
         (WRAPPED, {"model__norm": "batch"}, ["model.norm", "nearest: official, or backend mmdet"]),
