@@ -60,4 +60,4 @@ benchmarks: $(VENV)/.installed ## side-by-side measurements; each prints ratios
 	$(BIN)/python benchmarks/startup.py
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) runs data .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf $(VENV) runs/demo-shapes data/shapes .mypy_cache .ruff_cache .pytest_cache build *.egg-info

@@ -24,9 +24,9 @@ from rich.console import Console
 from torchvision.ops import MultiScaleRoIAlign
 
 from cvtune.backends.fabric import make_fabric
-from cvtune.backends.torchvision.build import build_model
+from cvtune.backends.torchvision.build import build_model, read_config
 from cvtune.backends.torchvision.samples import TrainingSamples, collate
-from cvtune.backends.torchvision.train import make_optimizer, read_config, train_step, training_batches
+from cvtune.backends.torchvision.train import make_optimizer, train_step, training_batches
 from cvtune.runs import RunDir, write_json
 from cvtune.spec_file import load_spec, spec_to_json
 from cvtune.training import plan_run, translate_plan

@@ -10,7 +10,7 @@ from cvtune.backends import load_backend
 from cvtune.backends.base import PredictImage
 from cvtune.data.coco import Rle
 from cvtune.errors import DataError
-from cvtune.runs import RunDir, read_json
+from cvtune.runs import RunDir, open_run, read_json
 
 __all__ = ["Detector", "Prediction", "load"]
 
@@ -35,11 +35,13 @@ class Detector:
         self.class_map = run.class_map()
         self.backend = load_backend(read_json(run.record)["backend"])
 
-    def predict(self, images: Sequence[str | Path], score_threshold: float = 0.0) -> list[list[Prediction]]:
+    def predict(
+        self, images: str | Path | Sequence[str | Path], score_threshold: float = 0.0
+    ) -> list[list[Prediction]]:
         """Predict image files.
 
         Args:
-            images: paths of image files.
+            images: paths of image files; one path stands for a list of one.
             score_threshold: predictions below it are left out.
 
         Returns:
@@ -75,9 +77,10 @@ def load(run: str | Path, checkpoint: str | Path | None = None) -> Detector:
         checkpoint: default: the run's best, else its last.
 
     Raises:
-        DataError: the run or its checkpoint does not exist.
+        SpecError: there is no such run directory.
+        DataError: its checkpoint does not exist.
     """
-    directory = RunDir(Path(run).resolve())
+    directory = open_run(run)
     path = Path(checkpoint) if checkpoint else directory.selected
     if not path.exists():
         raise DataError(f"{path}: no such checkpoint; train the run first")

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from cvtune.classes import ClassMap
-from cvtune.errors import DataError, RunError
+from cvtune.errors import DataError, RunError, SpecError
 from cvtune.staging import staging_of
 
-__all__ = ["RunDir", "append_jsonl", "read_json", "read_jsonl", "write_bytes", "write_json", "write_text"]
+__all__ = ["RunDir", "append_jsonl", "open_run", "read_json", "read_jsonl", "write_bytes", "write_json", "write_text"]
 
 LOCK_PATIENCE = 5.0
 """Seconds to wait for a run directory: a killed run on a busy machine takes a moment to be gone."""
@@ -203,6 +203,20 @@ class RunDir:
             lock.write(str(os.getpid()))
             lock.flush()
             yield lock.fileno()
+
+
+def open_run(path: str | Path) -> RunDir:
+    """A run directory that exists.
+
+    Raises:
+        SpecError: there is no such folder, or it is no run directory.
+    """
+    run = RunDir(Path(path).resolve())
+    if not run.path.is_dir():
+        raise SpecError(f"{path}: no such run directory; `cvtune train SPEC` makes runs/<name>")
+    if not run.record.exists():
+        raise SpecError(f"{path}: not a run directory: it has no run.json")
+    return run
 
 
 def _takes_lock(file: IO[str]) -> bool:

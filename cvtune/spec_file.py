@@ -9,19 +9,17 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
-from cvtune.errors import CvtuneError, DataError, SpecError, UnsupportedError, nearest
+from cvtune.errors import DataError, SpecError, UnsupportedError, nearest
 from cvtune.spec import Spec, weights_kind
+from cvtune.spec_names import check_names
 from cvtune.spec_overrides import apply_overrides
-from cvtune.spec_paths import resolve_paths, sources
+from cvtune.spec_paths import resolve_paths
 from cvtune.spec_problems import Mistake, allowed_at, is_key, mistakes
-from cvtune.spec_yaml import Key, Node, Problem, free_value, node_at, parse_yaml, show, show_key
-
-if TYPE_CHECKING:
-    from cvtune.backends.base import ModelInfo
+from cvtune.spec_yaml import Key, Node, Problem, free_value, node_at, parse_yaml, show
 
 __all__ = ["check_spec", "errors_with_lines", "load_spec", "spec_hash", "spec_to_json"]
 
@@ -116,7 +114,7 @@ def _read(path: Path, overrides: Sequence[str]) -> tuple[Spec | None, list[Probl
     # First, since what a misspelt key holds decides which files and names are looked up.
     misspelt, removed = _mend_keys(root)
     problems += resolve_paths(root, Path(os.path.abspath(path)).parent)
-    problems += _check_names(root)
+    problems += check_names(root)
     problems += _check_validation_data(root)
     problems += misspelt
     spec, found = _validate(root, removed)
@@ -258,51 +256,6 @@ _SECTIONS: frozenset[Key] = frozenset(
     | {("data", "val"), ("data", "test")}
 )
 """Sections that may be left empty, such as a `train:` whose keys are all commented out."""
-
-
-def _check_names(root: Node) -> list[Problem]:
-    """Names from tables outside the spec: backends, their models, annotation formats."""
-    from cvtune.data.formats import FORMATS
-
-    problems: list[Problem] = []
-    for key, source in sources(root):
-        node = source.value.get("format") if isinstance(source.value, dict) else None
-        if node is not None:
-            problems += _unknown_name(node, (*key, "format"), "format", ("auto", *FORMATS))
-    backend = node_at(root, "backend")
-    models = _models(backend.value if backend and isinstance(backend.value, str) else "torchvision")
-    if backend is not None:
-        from cvtune.backends import backend_names
-
-        problems += _unknown_name(backend, ("backend",), "backend", backend_names())
-    family = node_at(root, "model", "family")
-    if models and family is not None and isinstance(family.value, str):
-        wrong = _unknown_name(family, ("model", "family"), "family", tuple(models))
-        backbone = node_at(root, "model", "backbone")
-        if not wrong and backbone is not None:
-            what = f"backbone for {family.value}"
-            wrong = _unknown_name(backbone, ("model", "backbone"), what, tuple(models[family.value].backbones))
-        problems += wrong
-    return problems
-
-
-def _models(backend: str) -> dict[str, ModelInfo]:
-    """The backend's families; none where it is unknown or lives in another environment, which is told elsewhere."""
-    from cvtune.backends import backend_names, load_backend
-
-    if backend not in backend_names():
-        return {}
-    try:
-        return dict(load_backend(backend).models())
-    except CvtuneError:
-        return {}
-
-
-def _unknown_name(node: Node, key: Key, what: str, names: Sequence[str]) -> list[Problem]:
-    if not isinstance(node.value, str) or node.value in names:
-        return []
-    message = f"unknown {what}, got {show(node)}; allowed: {', '.join(names)}{nearest(node.value, names)}"
-    return [Problem(node.where, show_key(key), message, node.line)]
 
 
 def _check_validation_data(root: Node) -> list[Problem]:

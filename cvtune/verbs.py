@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvtune.errors import CvtuneError, SpecError, UnsupportedError
-from cvtune.runs import RunDir, read_json, write_json
+from cvtune.runs import RunDir, open_run, read_json, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -329,17 +329,3 @@ def models(backend: str = "torchvision") -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def open_run(path: Path) -> RunDir:
-    """A run directory that exists.
-
-    Raises:
-        SpecError: there is no such folder, or it is no run directory.
-    """
-    run = RunDir(Path(path).resolve())
-    if not run.path.is_dir():
-        raise SpecError(f"{path}: no such run directory; `cvtune train SPEC` makes runs/<name>")
-    if not run.record.exists():
-        raise SpecError(f"{path}: not a run directory: it has no run.json")
-    return run

@@ -19,7 +19,8 @@ import cvtune
 from cvtune import cli, verbs
 from cvtune.backends.base import NativeConfig, Override, Recipe
 from cvtune.classes import ClassMap
-from cvtune.data.checks import CHECKS, Example, Finding, Report
+from cvtune.data.checked import Example
+from cvtune.data.checks import CHECKS, Finding, Report
 from cvtune.data.coco import Dataset
 from cvtune.data.receipt import Receipt
 from cvtune.data.set_stats import SetStats

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from cvtune import verbs
+from cvtune.backends import BACKENDS
 from cvtune.runs import read_json, read_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +64,18 @@ def test_a_config_plans_and_translates(name: str, made_data: Path, real_weights:
     native = verbs.translate(CONFIGS / f"{name}.yaml", overrides)
     asked = {override.asked_by for override in native.overrides}
     assert asked & {"data.image_size.short", "data.image_size.square"}
+    assert native.text.startswith("#")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", [name for name in OVERRIDES if "yolox" not in name])
+def test_a_config_serves_every_backend_that_has_its_family(
+    name: str, backend: str, made_data: Path, real_weights: Path
+) -> None:
+    overrides = [override.format(data=made_data) for override in OVERRIDES[name]]
+    native = verbs.translate(CONFIGS / f"{name}.yaml", [*overrides, f"backend={backend}"])
+    assert "data.classes" in {override.asked_by for override in native.overrides}
     assert native.text.startswith("#")
 
 

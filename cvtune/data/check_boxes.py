@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cvtune.data.checked import Checked, CheckedPart, Example
 from cvtune.data.coco import Annotation, Id
-
-if TYPE_CHECKING:
-    from cvtune.data.checks import Checked, CheckedPart, Example
 
 __all__ = ["doubled", "giant", "lost", "outside", "overlapping", "sticks_out", "tiny", "without_area", "zero_area"]
 

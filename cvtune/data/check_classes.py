@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from cvtune.data.checked import Checked, CheckedPart, Example
 from cvtune.data.coco import Id
-
-if TYPE_CHECKING:
-    from cvtune.data.checks import Checked, CheckedPart, Example
 
 __all__ = ["imbalance", "not_in_train", "shifted", "unknown", "unused"]
 

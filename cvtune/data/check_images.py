@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from cvtune.data.checked import Checked, CheckedPart, Example
 from cvtune.data.coco import Image
 from cvtune.data.image_facts import ImageFacts, near_pairs
 from cvtune.data.image_files import IMAGE_SUFFIXES
-
-if TYPE_CHECKING:
-    from cvtune.data.checks import Checked, CheckedPart, Example
 
 __all__ = [
     "duplicates",

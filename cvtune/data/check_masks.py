@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cvtune.data.checked import Checked, Example
 from cvtune.data.coco import Polygon, Rle
 from cvtune.data.geometry import segmentation_bbox_xywh
-
-if TYPE_CHECKING:
-    from cvtune.data.checks import Checked, Example
 
 __all__ = ["box_differs", "crosses", "crossing", "partly"]
 

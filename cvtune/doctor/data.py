@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cvtune.data.anchors import DEFAULT_ANCHORS, compare_with_anchors
-from cvtune.data.checks import Checked, CheckedPart, Finding, run_checks
+from cvtune.data.checked import Checked, CheckedPart
+from cvtune.data.checks import Finding, run_checks
 from cvtune.data.coco import load_coco
 from cvtune.data.formats import ReadSource, read_source
 from cvtune.data.image_facts import look_at_images

@@ -12,8 +12,9 @@ from cvtune.doctor.line import Line
 from cvtune.doctor.machine import check_environment, check_memory
 from cvtune.errors import CvtuneError, MissingDependencyError
 from cvtune.host import probe_host
+from cvtune.report.text import plural
 from cvtune.runs import RunDir, write_json
-from cvtune.spec_file import load_spec, spec_to_json
+from cvtune.spec_file import errors_with_lines, load_spec, spec_to_json
 from cvtune.training import plan_run, read_recipe, translate_plan
 from cvtune.worker import write_native
 
@@ -60,13 +61,15 @@ def examine(
             yield _failed("plan", error)
         yield from _tried("data", lambda: check_data(spec, task))
         try:
-            plan = plan_run(spec, run, complete=host is not None and trial)
-            if host is not None and trial:
-                write_native(run, translate_plan(spec, run, plan))
+            with errors_with_lines(spec_path, overrides):
+                plan = plan_run(spec, run, complete=host is not None and trial)
+                if host is not None and trial:
+                    write_native(run, translate_plan(spec, run, plan))
         except CvtuneError as error:
             yield _failed("plan", error)
             return
-        yield Line("ok", "plan", f"{len(plan.values)} settings, {len(plan.class_map)} classes: cvtune plan shows them")
+        classes = plural(len(plan.class_map), "class", "classes")
+        yield Line("ok", "plan", f"{len(plan.values)} settings, {classes}: cvtune plan shows them")
         yield from _tried("data", lambda: check_fit(run, plan))
         if host is None or not trial:
             return

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torchvision
+import yaml
 from torch import nn
 from torchvision.models import detection
 from torchvision.models.detection import _utils as detection_utils
@@ -30,8 +31,9 @@ from cvtune.backends.torchvision.norms import freeze, freeze_norms, set_frozen_e
 from cvtune.backends.torchvision.resize import fit_transform
 from cvtune.backends.torchvision.roi_pool import use_fast_roi_align
 from cvtune.errors import SpecError
+from cvtune.runs import RunDir
 
-__all__ = ["build_model", "stage_modules"]
+__all__ = ["build_model", "read_config", "stage_modules"]
 
 _CLASSES = {
     "faster_rcnn": detection.FasterRCNN,
@@ -46,6 +48,13 @@ _ROI_SIZES = {"box": 7, "mask": 14}
 # conv1_1 to conv4_3 and conv5 of VGG-16 in torchvision's SSD extractor.
 _VGG_STAGES = ((0, 4), (4, 9), (9, 16), (16, 23))
 _FILL_IN = 16  # pixels; an image this small is enough to read channel counts off a backbone
+
+
+def read_config(run: RunDir) -> dict[str, Any]:
+    """The native config in the run directory."""
+    config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    assert isinstance(config, dict)
+    return config
 
 
 def build_model(config: Mapping[str, Any]) -> nn.Module:

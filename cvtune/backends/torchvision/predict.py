@@ -13,7 +13,7 @@ from torchvision.models.detection.transform import resize_boxes
 
 from cvtune.backends.base import Detection, PredictImage
 from cvtune.backends.checkpoints import check_class_lock, read_checkpoint
-from cvtune.backends.torchvision.build import build_model
+from cvtune.backends.torchvision.build import build_model, read_config
 from cvtune.backends.torchvision.samples import image_tensor
 from cvtune.data.geometry import mask_to_rle
 from cvtune.data.images import read_rgb
@@ -30,8 +30,6 @@ def load_model(run: RunDir, checkpoint: Path) -> tuple[nn.Module, dict[str, Any]
     Raises:
         DataError: the checkpoint is missing, is not one of ours, or has another class lock.
     """
-    from cvtune.backends.torchvision.train import read_config
-
     config = read_config(run)
     content = read_checkpoint(checkpoint)
     check_class_lock(content, run.class_map(), checkpoint)

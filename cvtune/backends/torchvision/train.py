@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-import yaml
 from lightning.fabric import Fabric
 from torch import nn
 
@@ -23,23 +22,16 @@ from cvtune.backends.fabric_loop import any_process, record_model, restored_ema,
 from cvtune.backends.image_samples import make_loader
 from cvtune.backends.schedule import lr_at
 from cvtune.backends.seeds import mix_seed
-from cvtune.backends.torchvision.build import build_model
+from cvtune.backends.torchvision.build import build_model, read_config
 from cvtune.backends.torchvision.predict import detect
 from cvtune.backends.torchvision.samples import TrainingSamples, collate
 from cvtune.backends.torchvision.weights import load_weights
 from cvtune.evaluation.engines import IouType
 from cvtune.runs import RunDir
 
-__all__ = ["make_optimizer", "read_config", "starting_model", "train", "train_step", "training_batches"]
+__all__ = ["make_optimizer", "starting_model", "train", "train_step", "training_batches"]
 
 Batch = tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]
-
-
-def read_config(run: RunDir) -> dict[str, Any]:
-    """The native config in the run directory."""
-    config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    assert isinstance(config, dict)
-    return config
 
 
 def train(run: RunDir, resume: bool) -> None:

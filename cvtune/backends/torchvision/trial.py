@@ -9,8 +9,9 @@ import torch
 from cvtune.backends.fabric import keep_outputs_in_fp32, make_fabric, peak_memory_mb
 from cvtune.backends.lr_trial import rising_rates
 from cvtune.backends.seeds import mix_seed
+from cvtune.backends.torchvision.build import read_config
 from cvtune.backends.torchvision.samples import TrainingSamples, collate
-from cvtune.backends.torchvision.train import make_optimizer, read_config, starting_model, training_batches
+from cvtune.backends.torchvision.train import make_optimizer, starting_model, training_batches
 from cvtune.runs import RunDir
 
 __all__ = ["find_lr", "step_memory"]
