@@ -59,7 +59,7 @@ def _xml(file: Path) -> None:
 
 
 def _yaml(file: Path) -> None:
-    from cvtune.data.formats.yolo_config import parse_yaml
+    from cvtune.data.formats.text_yaml import parse_yaml
 
     parse_yaml(file)
 

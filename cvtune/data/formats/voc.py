@@ -19,6 +19,7 @@ from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.voc_objects import Judged, Masks, Numbers, find_origin, judge
 from cvtune.data.formats.voc_xml import (
     ANNOTATIONS,
+    MASKS,
     VocFile,
     VocLayout,
     find_layout,
@@ -61,6 +62,8 @@ def detect(path: Path) -> str | None:
         layout = find_layout(path)
     except DataError as error:
         return str(error) if "several VOC sets" in str(error) else None  # reading says what to do
+    if layout.annotations.name == MASKS and path.name != MASKS:
+        return f"{len(layout.names)} masks in {layout.annotations}"
     if path.is_dir() and layout.annotations.name not in ANNOTATIONS:
         # A stray XML among another format's files proves nothing.
         others = names_in(path, (".json", ".txt", ".csv"), deep=bool(layout.splits or len(layout.names[0]) > 1))
