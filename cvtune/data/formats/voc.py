@@ -313,8 +313,8 @@ def _choose(every: Sequence[VocFile], layout: VocLayout, subset: str | None) -> 
     by_key = {PurePosixPath(file.key).name: file for file in every} | {file.key: file for file in every}
     ids = subset_ids(layout, subset)
     chosen = [
-        by_key.get(i) or by_key.get(str(PurePosixPath(i).with_suffix(""))) or by_key.get(PurePosixPath(i).name)
-        for i in ids
+        by_key.get(i) or by_key.get(str(path.with_suffix(""))) or by_key.get(path.name) or by_key.get(path.stem)
+        for i, path in ((i, PurePosixPath(i.replace("\\", "/"))) for i in ids)
     ]
     missing = [i for i, file in zip(ids, chosen, strict=True) if file is None]
     if missing:
