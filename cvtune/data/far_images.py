@@ -9,12 +9,12 @@ from urllib.parse import unquote, urlsplit
 
 from cvtune.data.formats.listing import walk
 
-__all__ = ["FarImages", "without_address"]
+__all__ = ["LABEL_FOLDERS", "FarImages", "without_address"]
 
 # A folder of so many folders is no data set: somebody's home, say.
 MOST_FOLDERS = 2000
 # Folders of annotations, whose images lie beside them.
-ANNOTATIONS = frozenset({"annotations", "annotation", "labels", "label", "ann", "json", "xml"})
+LABEL_FOLDERS = frozenset({"annotations", "annotation", "labels", "label", "ann", "json", "xml"})
 SPLITS = frozenset({"train", "training", "trainval", "val", "valid", "validation", "dev", "test", "testing"})
 
 
@@ -29,7 +29,7 @@ class FarImages:
             annotations: the file that names the images. What lies in the folder of another split than its own is not
                 taken: parts of a set call their images alike.
         """
-        self._root = root.parent if root.name.lower() in ANNOTATIONS else root
+        self._root = root.parent if root.name.lower() in LABEL_FOLDERS else root
         self._words = _words(annotations.parts if annotations is not None else ())
         self._by_stem: dict[str, list[tuple[str, ...]]] | None = None
 

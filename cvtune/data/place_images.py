@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from cvtune.data.coco import Image
-from cvtune.data.formats.writing import relative_name, unique_key
+from cvtune.data.formats.writing import flat_key, flat_name, relative_name, unique_key
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 from cvtune.meter import stage
@@ -16,8 +16,13 @@ from cvtune.staging import Staging
 
 __all__ = ["place_images"]
 
-# The folder of images that belongs to a format, below its own; "" is beside the annotations.
-FOLDERS = MappingProxyType({"yolo": "images", "voc": "JPEGImages", "coco": "images", "cvat": "images"})
+# The folder of images that belongs to a format, below its own; others have them beside the annotations.
+FOLDERS = MappingProxyType(
+    {
+        "yolo": "images", "voc": "JPEGImages", "coco": "images", "cvat": "images", "kitti": "image_2", "dota": "images",
+        "supervisely": "ds0/img", "datumaro": "images/default", "masks": "images",
+    }
+)  # fmt: skip
 
 
 def place_images(
@@ -46,9 +51,7 @@ def place_images(
     owners: dict[str, Path] = {}
     with stage("copying images" if how == "copy" else "linking images", len(images)):
         for image in images:
-            name = relative_name(image.file_name)
-            if format == "yolo":  # labels of a.jpg and a.png would be one file, so the writer renames
-                name = unique_key(image.file_name, taken) + PurePosixPath(name).suffix
+            name = _name(image.file_name, format, taken)
             if image.path is None:
                 missing[image.file_name] = name
                 continue
@@ -60,8 +63,20 @@ def place_images(
             if (called := missing.pop(file_name, None)) is not None:
                 staging.write(folder / called, content)
                 extracted += 1
+    if not missing:
+        receipt.forget("images-not-written")
     if extracted:
         receipt.note("image-extracted", str(folder), f"{extracted:,} of {len(images):,}")
     if missing:
         first = next(iter(missing))
         receipt.note("image-missing", str(folder), f"{len(missing):,} of {len(images):,}, the first: {first}")
+
+
+def _name(file_name: str, format: str, taken: set[str]) -> str:
+    """What the format's writer calls an image; it renames where a.jpg and a.png, or a/b.jpg, would share a file."""
+    name = relative_name(file_name)
+    if format == "yolo":
+        return unique_key(file_name, taken) + PurePosixPath(name).suffix
+    if format in {"kitti", "dota"}:
+        return flat_key(file_name, taken) + PurePosixPath(name).suffix
+    return flat_name(file_name, taken) if format == "supervisely" else name

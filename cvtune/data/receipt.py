@@ -260,6 +260,11 @@ class Receipt:
         """Something worth knowing; nothing changed."""
         self._add(Event("note", code, where, detail))
 
+    def forget(self, code: str) -> None:
+        """Take the notes of a code back, which are no longer true."""
+        self.events = [event for event in self.events if event.code != code]
+        self.counts.pop(code, None)
+
     def _add(self, event: Event) -> None:
         if event.code not in REASONS:
             raise ValueError(f"receipt: unknown code {event.code!r}; add it with its sentence to REASONS")

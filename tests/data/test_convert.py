@@ -285,3 +285,30 @@ def test_boxes_that_only_coco_can_list_are_dropped(tmp_path: Path, target: str) 
     assert (receipt.counts["box-outside"], receipt.counts["box-zero-area"]) == (2, 1)
     assert (receipt.annotations_in, receipt.annotations_out) == (5, 2)
     assert convert(tmp_path / "a.json", tmp_path / "same").annotations_out == 5
+
+
+WRITABLE = [*WRITERS, "lvis", "createml", "datumaro", "supervisely", "csv", "kitti", "dota", "masks", "imagefolder"]
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+def test_images_in_and_below_a_folder_are_found_where_each_format_has_them(name: str, tmp_path: Path) -> None:
+    images = ["b.png", "deep/a b.jpg", "deep/b.png"]
+    polygon = [[2, 1, 9, 1, 9, 8]]
+    files = [{"id": i, "file_name": image, "width": 20, "height": 10} for i, image in enumerate(images, start=1)]
+    objects = [
+        {"id": i, "image_id": i, "category_id": 1, "segmentation": polygon, "bbox": [2, 1, 7, 7]} for i in (1, 2, 3)
+    ]
+    for number, image in enumerate(images):
+        (tmp_path / image).parent.mkdir(exist_ok=True)
+        Pillow.new("L", (20, 10), 50 * number).save(tmp_path / image)
+    record = {"images": files, "annotations": objects, "categories": [{"id": 1, "name": "x"}]}
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    receipt = convert(tmp_path / "a.json", tmp_path / "out", to_format=name, place="copy")
+    assert "images-not-written" not in receipt.counts
+    read = read_parts(tmp_path / "out")
+    assert read.format == name
+    [part] = read.parts
+    contents = {sha256(image.path) for image in part.dataset.images if image.path is not None}
+    assert contents == {sha256(tmp_path / image) for image in images}
+    assert len(part.dataset.annotations) == 3
+    assert all(image.path is None or image.path.is_relative_to(tmp_path / "out") for image in part.dataset.images)

@@ -22,7 +22,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "coco": (".json",),
         "lvis": (".json",),
-        "voc": ("<annotation>",),
+        "voc": ("<annotation>", "segmentationobject/"),
         "yolo": (".txt", ".yaml", ".yml", ".data", ".names"),
         "labelme": (".json",),
         "labelme3": ("<polygon>",),

@@ -49,7 +49,7 @@ def _first_fault(path: Path) -> str | None:
 
 def _files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
     found = next(filter(None, levels(path, suffixes, DEEPEST)), [])
-    return [path.joinpath(*parts) for parts in found[:LOOK_AT]]
+    return [path.joinpath(*parts) for parts in found[:LOOK_AT] if parts[-1] != "receipt.json"]
 
 
 def _xml(file: Path) -> None:
@@ -59,7 +59,7 @@ def _xml(file: Path) -> None:
 
 
 def _yaml(file: Path) -> None:
-    from cvtune.data.formats.yolo_config import parse_yaml
+    from cvtune.data.formats.text_yaml import parse_yaml
 
     parse_yaml(file)
 

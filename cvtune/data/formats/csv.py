@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cvtune.data.coco import Dataset
+from cvtune.data.coco import Category, Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.arrow_tables import has_pyarrow
 from cvtune.data.formats.csv_columns import Columns, find_columns
@@ -29,6 +29,7 @@ from cvtune.errors import DataError, nearest
 __all__ = ["detect", "read", "subsets", "write"]
 
 LOOK_AT = 12
+MOST_CLASSES = 10**6
 # What a column of splits holds, in lower case.
 SPLITS = frozenset(
     {"train", "training", "val", "valid", "validate", "validation", "dev", "test", "testing", "unassigned"}
@@ -76,7 +77,8 @@ def subsets(path: Path) -> tuple[str, ...]:
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
     """Read the table that `subset` names, or all of a folder.
 
-    Category ids are 1, 2, ... over the sorted classes of all tables. Other columns are kept in `Annotation.extra` as
+    Category ids are those of a column of class numbers, numbers themselves, or 1, 2, ... over the sorted classes of all
+    tables. Other columns are kept in `Annotation.extra` as
     text. A row with no box and no class is an image without objects. Coordinates are taken as they stand, from 0;
     `origin` 1 says that the left and upper edges count from 1.
 
@@ -100,7 +102,6 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         hint = nearest(source.subset, allowed)
         raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: {', '.join(allowed) or 'none'}{hint}")
     chosen = every if source.subset is None else [every[allowed.index(source.subset)]]
-    names = {_class(row, f.columns) for f in every for row in f.table.rows if not _is_boxless(row, f.columns)}
     normalised = _normalised(every)
     for file in chosen:
         unit = "shares of the image" if normalised else "pixels"
@@ -122,7 +123,24 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     entries = list(_entries(chosen, source, normalised, receipt))
     receipt.files += [file.path for file in chosen]
     sized = any("image width" in f.columns.at for f in chosen)
-    return assemble(entries, alphabetical(names), receipt, source=source.path, first_image_id=first, sized=sized)
+    return assemble(entries, _categories(every), receipt, source=source.path, first_image_id=first, sized=sized)
+
+
+def _categories(files: Sequence[_File]) -> tuple[Category, ...]:
+    """The classes of all tables: numbered by a column of their numbers where each has one of its own, by themselves
+    where they are numbers, else 1, 2, ... in alphabetical order."""
+    found: dict[str, set[int]] = {}
+    for file in files:
+        place = file.columns.class_id
+        for row in file.table.rows:
+            if not _is_boxless(row, file.columns) and (name := _class(row, file.columns)):
+                said = number(row.cells[place]) if place is not None else number(name)
+                known = 0 <= said <= MOST_CLASSES and said.is_integer()
+                found.setdefault(name, set()).add(int(said) if known else -1)
+    ids = [min(numbers) for numbers in found.values() if len(numbers) == 1 and min(numbers) >= 0]
+    if len(set(ids)) != len(found):
+        return alphabetical(found)
+    return tuple(Category(i, name) for i, name in sorted(zip(ids, found, strict=True)))
 
 
 def _tables(path: Path) -> FileSet:

@@ -37,6 +37,7 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "crowd": ("iscrowd", "crowd", "isgroupof", "isgroup"),
     }
 )  # fmt: skip
+CLASS_IDS = frozenset({"classid", "categoryid", "labelid", "clsid", "catid"})
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "corners": ("x0", "y0", "x1", "y1"),
@@ -57,6 +58,11 @@ class Columns:
     rest: tuple[int, ...]
 
     @property
+    def class_id(self) -> int | None:
+        """The place of a column of the classes' numbers, beside that of their names."""
+        return next((i for i in self.rest if _plain(self.names[i]) in CLASS_IDS), None)
+
+    @property
     def box(self) -> tuple[int, ...]:
         """The places of the four columns of the box, or of the one."""
         return tuple(self.at[key] for key in KINDS[self.kind])
@@ -72,7 +78,7 @@ def find_columns(names: Sequence[str]) -> Columns | None:
     """The columns of image and box, None without them, and those of class, image size, crowd and split."""
     plain: dict[str, int] = {}
     for i, name in enumerate(names):
-        plain.setdefault(re.sub(r"[\s._\-]+", "", name.lower()), i)
+        plain.setdefault(_plain(name), i)
 
     def find(key: str, taken: Sequence[int]) -> int | None:
         return next((plain[name] for name in NAMES[key] if name in plain and plain[name] not in taken), None)
@@ -98,3 +104,7 @@ def find_columns(names: Sequence[str]) -> Columns | None:
         at.pop("image height", None)
     used = {*at.values(), *box.values()}
     return Columns(tuple(names), kind, at | box, tuple(i for i in range(len(names)) if i not in used))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s._\-]+", "", name.lower())

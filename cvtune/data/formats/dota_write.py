@@ -11,14 +11,13 @@ import numpy as np
 from cvtune.data.coco import Annotation, Dataset, Image, Polygon, Rle
 from cvtune.data.formats.writing import (
     Losses,
+    flat_key,
     names_of,
     note_boxes,
     note_categories,
     objects_of,
     place_of,
     plain,
-    relative_name,
-    unique_key,
 )
 from cvtune.data.geometry import mask_to_polygons, rle_to_mask
 from cvtune.data.outlines import box_polygon
@@ -49,7 +48,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     taken: set[str] = set()
     boxes = 0
     for image in dataset.images:
-        key = unique_key(relative_name(image.file_name).replace("/", "_"), taken)
+        key = flat_key(image.file_name, taken)
         if Path(image.file_name).with_suffix("").as_posix() != key:
             receipt.note("image-renamed", image.file_name, f"its labels are {key}.txt")
         lines = [f"{header}:{image.extra[header]}" for header in HEADERS if header in image.extra]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cvtune.data.far_images import FarImages, without_address
+from cvtune.data.far_images import LABEL_FOLDERS, FarImages, without_address
 from cvtune.data.formats.listing import levels
 from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
@@ -46,22 +46,27 @@ class FileSet:
         return tuple(file for file in self.files if file.relative_to(self.root).parts[0] == subset)
 
 
-def find_files(path: Path, *suffixes: str) -> FileSet:
-    """The files with one of `suffixes`: `path` itself, those right in it, or else those up to three folders below."""
+def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
+    """The files with one of `suffixes`: `path` itself, those right in it, or else those up to three folders below.
+
+    With `deep` those right in it and those below, for formats of a file an image, which may lie in subfolders.
+    """
     if path.is_file():
         return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
-    names = _names(path, suffixes)
+    names = _names(path, suffixes, deep)
     folders = tuple(dict.fromkeys(parts[0] for parts in names if len(parts) > 1))
-    return FileSet(path, tuple(path.joinpath(*parts) for parts in names), folders if len(folders) > 1 else ())
+    apart = len(folders) > 1 and all(len(parts) > 1 for parts in names)
+    return FileSet(path, tuple(path.joinpath(*parts) for parts in names), folders if apart else ())
 
 
-def _names(path: Path, suffixes: tuple[str, ...]) -> list[tuple[str, ...]]:
+def _names(path: Path, suffixes: tuple[str, ...], deep: bool) -> list[tuple[str, ...]]:
     """The files of `find_files` in a folder, each as the folders above it and its name."""
+    every: list[tuple[str, ...]] = []
     for found in levels(path, suffixes, DEEPEST):
-        names = [parts for parts in found if parts[-1] != "receipt.json" or not _is_receipt(path.joinpath(*parts))]
-        if names:
-            return names
-    return []
+        every += [parts for parts in found if parts[-1] != "receipt.json" or not _is_receipt(path.joinpath(*parts))]
+        if every and not deep:
+            break
+    return every
 
 
 def _is_receipt(file: Path) -> bool:
@@ -70,11 +75,11 @@ def _is_receipt(file: Path) -> bool:
     return top is not None and {"from", "to", "counts", "outputs"} <= set(top.keys)
 
 
-def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: str) -> str | None:
+def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: str, deep: bool = False) -> str | None:
     """Evidence that most files below `path` with one of `suffixes` are what `accept` takes, or None."""
     folder = path.parent if path.is_file() else path
     named = path.is_file() and path.suffix.lower() in suffixes
-    names = [(path.name,)] if named else [] if path.is_file() else _names(path, suffixes)
+    names = [(path.name,)] if named else [] if path.is_file() else _names(path, suffixes, deep)
     looked = names[:: max(1, len(names) // LOOK_AT)][:LOOK_AT]
     hits = sum(accept(folder.joinpath(*parts)) for parts in looked)
     if not hits or 2 * hits <= len(looked):
@@ -140,8 +145,10 @@ class Finders:
             found = finder.find(file.stem, any_suffix=True)
         if found is not None and found[0].stem.lower() in self._shared:
             above = found[0].parent.parts
-            full = tuple(parts[:-1]) or below.parts
-            if full and above[-len(full) :] not in {full, below.parts}:
+            # A folder of annotations has no name in common with one of images.
+            own = () if file.parent.name.lower() in LABEL_FOLDERS else below.parts
+            full = tuple(parts[:-1]) or own
+            if full and above[-len(full) :] not in {full, own}:
                 found = None
         if found is None:
             outside = plain.startswith("/") or plain[1:2] == ":"

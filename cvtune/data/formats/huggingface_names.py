@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from cvtune.data.formats.object_lists import CLASSES
+from cvtune.data.formats.text_yaml import decode_yaml
 from cvtune.data.formats.texts import read_json, read_text
 from cvtune.errors import DataError
 
@@ -46,7 +47,7 @@ def _documents(schema: Any, root: Path) -> Iterator[tuple[Any, Path | None]]:
         head = CARD.match(read_text(card).replace("\r\n", "\n")) if card.is_file() else None
         with contextlib.suppress(yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
             if head is not None:
-                yield yaml.safe_load(head[1]), card
+                yield decode_yaml(head[1]), card
 
 
 def _labels(value: Any, key: str, seen: set[int]) -> Iterator[tuple[str, ...]]:

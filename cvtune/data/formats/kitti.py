@@ -24,13 +24,12 @@ from cvtune.data.formats.mask_images import mask_files
 from cvtune.data.formats.texts import number, read_lines
 from cvtune.data.formats.writing import (
     Losses,
+    flat_key,
     names_of,
     note_categories,
     objects_of,
     place_of,
     plain,
-    relative_name,
-    unique_key,
 )
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
@@ -121,7 +120,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     files: list[Path] = []
     taken: set[str] = set()
     for image in dataset.images:
-        key = unique_key(relative_name(image.file_name).replace("/", "_"), taken)
+        key = flat_key(image.file_name, taken)
         if Path(image.file_name).with_suffix("").as_posix() != key:
             receipt.note("image-renamed", image.file_name, f"its labels are {key}.txt")
         lines = []

@@ -27,7 +27,7 @@ from cvtune.errors import DataError
 __all__ = ["detect", "embedded_images", "read", "subsets", "write"]
 
 NO_AREA = frozenset({"point", "points", "line", "linestrip"})
-ROTATED = frozenset({"rotation", "oriented_rectangle"})
+ROTATED = frozenset({"rotation", "oriented_rectangle", "quadrilateral"})
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class _Scan:
 
 def detect(path: Path) -> str | None:
     """Evidence that `path` is LabelMe: JSON files with shapes and the image's path, data or height."""
-    return detected(path, _is_labelme, "shapes and imagePath", ".json")
+    return detected(path, _is_labelme, "shapes and imagePath", ".json", deep=True)
 
 
 def subsets(path: Path) -> tuple[str, ...]:
     """The folders right below `path`, where all files lie in two or more."""
-    return find_files(path, ".json").subsets
+    return find_files(path, ".json", deep=True).subsets
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -77,7 +77,7 @@ def embedded_images(source: ReadSource) -> Iterator[tuple[str, bytes]]:
     Raises:
         DataError: a file is no JSON, or the subset is unknown.
     """
-    files = find_files(source.path, ".json")
+    files = find_files(source.path, ".json", deep=True)
     finders = Finders(files.root, source.images, map(files.label, files.files))
     for file in files.of_subset(source.subset):
         document = read_json(file)
@@ -99,7 +99,7 @@ def _content(data: Any) -> bytes | None:
 
 
 def _scan(source: ReadSource, receipt: Receipt) -> _Scan:
-    files = find_files(source.path, ".json")
+    files = find_files(source.path, ".json", deep=True)
     finders = Finders(files.root, source.images, map(files.label, files.files))
     entries: dict[Path, Entry] = {}
     skipped: list[Path] = []

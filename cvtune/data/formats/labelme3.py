@@ -29,12 +29,12 @@ IMAGES = ("Images", "images", "../Images", "../images")
 
 def detect(path: Path) -> str | None:
     """Evidence that `path` is LabelMe 3.0: <annotation> with <imagesize>, or objects of <polygon> or <segm> alone."""
-    return detected(path, _accept, "polygons of LabelMe 3.0", ".xml")
+    return detected(path, _accept, "polygons of LabelMe 3.0", ".xml", deep=True)
 
 
 def subsets(path: Path) -> tuple[str, ...]:
     """The folders right below `path`, where all files lie in two or more."""
-    return find_files(path, ".xml").subsets
+    return find_files(path, ".xml", deep=True).subsets
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -47,7 +47,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     Raises:
         DataError: no such file, malformed XML, or an unknown subset.
     """
-    files = find_files(source.path, ".xml")
+    files = find_files(source.path, ".xml", deep=True)
     finders = Finders(files.root, source.images, map(files.label, files.files), IMAGES)
     entries: dict[Path, Entry] = {}
     for file in files.files:

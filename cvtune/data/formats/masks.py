@@ -27,6 +27,8 @@ __all__ = ["detect", "read", "subsets", "write"]
 
 VOID = 255  # the border between objects in masks with a palette, as VOC draws it
 LOOK_AT = 8
+BRIGHTEST = 255  # white, of a mask drawn as a picture
+LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
 SEVERAL = 4  # more values than this in a file that should have two: grey edges
 
 
@@ -141,7 +143,7 @@ def _entry(item: MaskItem, root: Path, classes: Mapping[int, str], receipt: Rece
             detail = f"{got[0]}x{got[1]}, but its image {item.name} is {size[0]}x{size[1]}"
             shapes.append(Shape(where, name, fault=("mask-size-differs", detail)))
             continue
-        if not item.together:
+        if not item.together or (not classes and _has_grey_edges(values, file)):
             new = [_of_one(values, where, name)]
         else:
             new = list(_of_classes(values, where, classes) if classes else _of_ids(values, where, name, receipt))
@@ -157,6 +159,15 @@ def _entry(item: MaskItem, root: Path, classes: Mapping[int, str], receipt: Rece
     if overlap:
         receipt.note("masks-overlap", label, f"{overlap:,} pixels belong to several of its {len(shapes):,} masks")
     return Entry(label, item.name, size, item.image, shapes)
+
+
+def _has_grey_edges(values: NDArray[Any], file: Path) -> bool:
+    """Whether a mask tells inside from outside alone: its other values are noise of JPEG, or edges drawn smoothly."""
+    if file.suffix.lower() in LOSSY:
+        return True
+    inside = values[values != 0]
+    bright = np.count_nonzero(inside == BRIGHTEST)
+    return 2 * bright > len(inside) > bright and len(np.unique(inside)) > SEVERAL
 
 
 def _of_one(values: NDArray[Any], where: str, name: str) -> Shape:

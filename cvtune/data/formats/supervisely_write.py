@@ -11,13 +11,13 @@ from cvtune.data.coco import Annotation, Dataset, Image, Rle
 from cvtune.data.formats.mask_images import crop, png_of_mask
 from cvtune.data.formats.writing import (
     Losses,
+    flat_name,
     names_of,
     note_boxes,
     note_categories,
     objects_of,
     place_of,
     plain,
-    relative_name,
 )
 from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
 from cvtune.data.receipt import Receipt
@@ -50,10 +50,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     write_json(files[0], {"classes": classes, "tags": tags, "projectType": "images"})
     taken: set[str] = set()
     for image in dataset.images:
-        name = relative_name(image.file_name).replace("/", "_")
-        while name in taken:
-            name = f"_{name}"
-        taken.add(name)
+        name = flat_name(image.file_name, taken)
         if name != image.file_name:
             receipt.note("image-renamed", image.file_name, f"written as {name}")
         listed = []

@@ -19,6 +19,7 @@ from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.voc_objects import Judged, Masks, Numbers, find_origin, judge
 from cvtune.data.formats.voc_xml import (
     ANNOTATIONS,
+    MASKS,
     VocFile,
     VocLayout,
     find_layout,
@@ -61,6 +62,8 @@ def detect(path: Path) -> str | None:
         layout = find_layout(path)
     except DataError as error:
         return str(error) if "several VOC sets" in str(error) else None  # reading says what to do
+    if layout.annotations.name == MASKS and path.name != MASKS:
+        return f"{len(layout.names)} masks in {layout.annotations}"
     if path.is_dir() and layout.annotations.name not in ANNOTATIONS:
         # A stray XML among another format's files proves nothing.
         others = names_in(path, (".json", ".txt", ".csv"), deep=bool(layout.splits or len(layout.names[0]) > 1))
@@ -310,8 +313,8 @@ def _choose(every: Sequence[VocFile], layout: VocLayout, subset: str | None) -> 
     by_key = {PurePosixPath(file.key).name: file for file in every} | {file.key: file for file in every}
     ids = subset_ids(layout, subset)
     chosen = [
-        by_key.get(i) or by_key.get(str(PurePosixPath(i).with_suffix(""))) or by_key.get(PurePosixPath(i).name)
-        for i in ids
+        by_key.get(i) or by_key.get(str(path.with_suffix(""))) or by_key.get(path.name) or by_key.get(path.stem)
+        for i, path in ((i, PurePosixPath(i.replace("\\", "/"))) for i in ids)
     ]
     missing = [i for i, file in zip(ids, chosen, strict=True) if file is None]
     if missing:

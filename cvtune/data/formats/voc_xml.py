@@ -24,6 +24,7 @@ from cvtune.errors import DataError, nearest
 
 __all__ = [
     "ANNOTATIONS",
+    "MASKS",
     "VocFile",
     "VocLayout",
     "VocObject",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 ANNOTATIONS = ("Annotations", "annotations")
+MASKS = "SegmentationObject"
 # Devkits below the folder that their archive makes.
 DEEPER = ("*/Annotations", "*/*/Annotations")
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
@@ -124,6 +126,8 @@ class VocLayout:
 def find_layout(path: Path) -> VocLayout:
     """Recognise a devkit root, its Annotations folder, XML files beside images, folders of splits, or one XML file.
 
+    A set of masks alone, as CVAT exports it, has the files of SegmentationObject in place of XML files.
+
     Raises:
         DataError: there is no XML file, or several sets lie side by side.
     """
@@ -147,6 +151,8 @@ def find_layout(path: Path) -> VocLayout:
     if not xml:
         xml = tuple(names_in(annotations, (".xml",), deep=True))
         splits = tuple(dict.fromkeys(parts[0] for parts in xml if len(parts) > 1))
+    if not xml and (root / MASKS).is_dir():
+        annotations, xml = root / MASKS, tuple(names_in(root / MASKS, (".png",), deep=True))
     if not xml:
         raise DataError(f"{path}: no .xml file in {annotations}; give the folder of the VOC annotations")
     sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", "DET", "CLS-LOC", ".")]
@@ -214,6 +220,8 @@ def read_voc_files(layout: VocLayout) -> list[VocFile | str]:
 def _fields(path: Path) -> Any:
     """The fields of a VocFile from `objects` on, those as plain tuples; the root's tag of a file of another kind."""
     content = content_of(path)
+    if path.parent.name == MASKS or path.suffix.lower() == ".png":
+        return _of_mask(content)
     found, encoding = _matched(content), ""
     if found is None:
         root, encoding = parse_content(content, path), guessed_encoding(content)
@@ -230,6 +238,14 @@ def _fields(path: Path) -> Any:
     counts_from = None if origin is None else int(origin[1])
     digest = hashlib.sha256(content).hexdigest()
     return rows, texts["filename"], width, height, digest, len(content), counts_from, extra, encoding
+
+
+def _of_mask(content: bytes) -> Any:
+    """The fields of an image of which nothing but the masks is there."""
+    from cvtune.data.images import size_of_content
+
+    width, height = size_of_content(content) or (0, 0)
+    return [], "", width, height, hashlib.sha256(content).hexdigest(), len(content), None, {}, ""
 
 
 def _head(root: Element) -> dict[str, str | None]:

@@ -15,6 +15,8 @@ from cvtune.data.receipt import Receipt
 __all__ = [
     "Groups",
     "Losses",
+    "flat_key",
+    "flat_name",
     "names_of",
     "note_boxes",
     "note_categories",
@@ -83,6 +85,20 @@ def unique_key(file_name: str, taken: set[str]) -> str:
         number += 1
     taken.add(key)
     return key
+
+
+def flat_key(file_name: str, taken: set[str]) -> str:
+    """As `unique_key`, for formats without subfolders: their names become part of the key."""
+    return unique_key(relative_name(file_name).replace("/", "_"), taken)
+
+
+def flat_name(file_name: str, taken: set[str]) -> str:
+    """The name, with its suffix, of an image in a format without subfolders; `taken` grows."""
+    name = relative_name(file_name).replace("/", "_")
+    while name in taken:
+        name = f"_{name}"
+    taken.add(name)
+    return name
 
 
 class Losses:

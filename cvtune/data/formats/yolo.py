@@ -19,6 +19,7 @@ from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.texts import number, read_lines
 from cvtune.data.formats.yolo_config import MOST_CLASSES, OTHER_TEXTS, plain_folder, yolo_config
 from cvtune.data.formats.yolo_layout import YoloItem, YoloLayout, find_yolo, label_files
+from cvtune.data.formats.yolo_poses import holds_poses
 from cvtune.data.formats.yolo_write import write, write_index
 from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
 from cvtune.data.receipt import Receipt
@@ -118,6 +119,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         names = _assumed(layout)
         receipt.note("class-assumed", str(source.path), f"no file names the {len(names)} classes: class_0 and so on")
     remarks = _Remarks()
+    layout = replace(layout, keypoints=layout.keypoints or holds_poses(_first_rows(layout)))
     entries = [_entry(item, names, layout, receipt, remarks) for item in chosen]
     unlabelled = [item.name for item in chosen if item.labels is None]
     if unlabelled:
@@ -150,6 +152,12 @@ def _choose(layout: YoloLayout, source: ReadSource) -> tuple[tuple[YoloItem, ...
         missing = "; ".join(layout.missing.values())
         raise DataError(f"{source.path}: no images or labels of YOLO are there{': ' + missing if missing else ''}")
     return tuple(items.values()), first
+
+
+def _first_rows(layout: YoloLayout) -> list[list[str]]:
+    """The rows of the set's first files of labels, whatever the part."""
+    files = (item.labels for part in layout.parts.values() for item in part if item.labels is not None)
+    return [line.split() for file in islice(files, LOOK_AT) for line in read_lines(file) if line]
 
 
 def _assumed(layout: YoloLayout) -> dict[int, str]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
 
-import yaml
-
-from cvtune.data.formats.texts import read_text
+from cvtune.data.formats.text_yaml import parse_yaml
 from cvtune.errors import DataError
 
-__all__ = ["MOST_CLASSES", "NAME_FILES", "OTHER_TEXTS", "PARTS", "SPLITS", "parse_yaml", "plain_folder", "yolo_config"]
+__all__ = ["MOST_CLASSES", "NAME_FILES", "OTHER_TEXTS", "PARTS", "SPLITS", "plain_folder", "yolo_config"]
 
 # Classes beyond any model: a number of this size is a coordinate or an id.
 MOST_CLASSES = 100_000
@@ -83,36 +80,3 @@ def _is_data_yaml(path: Path) -> bool:
     except DataError:
         return False
     return isinstance(values, dict) and ("names" in values or "nc" in values) and any(p in values for p in PARTS)
-
-
-class _TextLoader(yaml.SafeLoader):
-    """YAML whose values stay text, but for null: a class may be called no, 007 or 2024-01-01.
-
-    Lists and mappings cannot be repeated by aliases, with which a short file says more than memory holds.
-    """
-
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """The next node of the file."""
-        repeated = self.check_event(yaml.AliasEvent)
-        node = super().compose_node(parent, index)
-        if repeated and not isinstance(node, yaml.ScalarNode):
-            raise yaml.composer.ComposerError(None, None, "an alias of a list or mapping", node.start_mark)
-        return node
-
-
-def parse_yaml(path: Path) -> Any:
-    """The content of a YAML file, whose values stay text.
-
-    Raises:
-        DataError: it cannot be read, or is not valid.
-    """
-    try:
-        return yaml.load(read_text(path), _TextLoader)
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        message = " ".join(str(error).split())
-        raise DataError(f"{path}: not valid YAML: {message}; mend the file") from error

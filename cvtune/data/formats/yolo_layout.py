@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cvtune.data.formats.text_yaml import parse_yaml
 from cvtune.data.formats.texts import number, read_lines, whole
 from cvtune.data.formats.yolo_config import (
     MOST_CLASSES,
@@ -16,7 +17,6 @@ from cvtune.data.formats.yolo_config import (
     OTHER_TEXTS,
     PARTS,
     SPLITS,
-    parse_yaml,
     plain_folder,
     yolo_config,
 )

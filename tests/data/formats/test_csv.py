@@ -212,3 +212,25 @@ def test_a_class_of_whole_images_is_no_class_of_objects(tmp_path: Path, files: F
     assert detect_format(tmp_path)[0] == "csv"
     assert codes(receipt, "drop") == ["box-missing", "box-not-numeric", *["box-missing"] * 3]
     assert len(dataset.images) == 2
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "expected"),
+    [
+        ("category_id,category_name", ["17,zebra", "3,ant", "17,zebra"], [(3, "ant"), (17, "zebra")]),
+        ("class_id", ["0", "5"], [(0, "0"), (5, "5")]),
+        # A number for two names, two for a name, and none.
+        ("class_id,class", ["1,a", "1,b"], [(1, "a"), (2, "b")]),
+        ("class_id,class", ["1,a", "2,a"], [(1, "a")]),
+        ("class_id,class", ["7,b", ",a"], [(1, "a"), (2, "b")]),
+        ("class_id,class", ["x,b", "1.5,a"], [(1, "a"), (2, "b")]),
+    ],
+)
+def test_numbers_of_classes_are_kept(
+    tmp_path: Path, files: Files, read: Any, columns: str, rows: list[str], expected: list[tuple[int, str]]
+) -> None:
+    lines = "".join(f"a.jpg,1,2,{3 + n},4,{row}\n" for n, row in enumerate(rows))
+    files(tmp_path, {"t.csv": f"image,xmin,ymin,xmax,ymax,{columns}\n{lines}", "a.jpg": (60, 40)})
+    dataset, _ = read("csv", tmp_path)
+    assert [(category.id, category.name) for category in dataset.categories] == expected
+    assert len(dataset.annotations) == len(rows)

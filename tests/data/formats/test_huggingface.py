@@ -276,3 +276,11 @@ def test_without_pyarrow_the_command_is_named(
     assert detect_format(tmp_path)[0] == format
     with pytest.raises(MissingDependencyError, match=rf"{kind} needs pyarrow.*: pip install 'cvtune\[parquet\]'"):
         convert(tmp_path, tmp_path / "out")
+
+
+def test_names_of_the_card_are_texts(tmp_path: Path, read: Any) -> None:
+    put(tmp_path / "data/train-00000-of-00001.parquet", [row(BOX)])
+    labels = "{class_label: {names: {0: no, 1: yes}}}"
+    features = f"  - name: objects\n    list:\n    - name: category\n      dtype: {labels}\n"
+    (tmp_path / "README.md").write_text(f"---\ndataset_info:\n  features:\n{features}---\nA set.\n")
+    assert [category.name for category in read("huggingface", tmp_path)[0].categories] == ["no", "yes"]

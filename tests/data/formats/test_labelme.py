@@ -48,6 +48,7 @@ SQUARE = [[10, 10], [20, 10], [20, 20], [10, 20]]
         (shape("polygon", SQUARE), (10, 10, 10, 10), 100),
         (shape(None, SQUARE), (10, 10, 10, 10), 100),
         (shape("rotation", SQUARE), (10, 10, 10, 10), 100),
+        (shape("quadrilateral", SQUARE), (10, 10, 10, 10), 100),
         (shape("circle", [[50, 40], [50, 60]]), (30, 20, 40, 40), math.pi * 400),
         (shape("mask", [[3, 4], [5, 5]], mask=png("#.#", "###")), (3, 4, 3, 2), 5),
         (shape("polygon", [[90, 10], [120, 10], [120, 20], [90, 20]]), (90, 10, 10, 10), 100),
@@ -175,10 +176,7 @@ def test_a_round_trip_keeps_all(tmp_path: Path, read: Any, objects: Any, awkward
         ("images-not-written", "LabelMe"),
     ]
     assert detect_format(tmp_path / "out")[0] == "labelme"
-    # Files directly in a folder are a set of their own; its subfolders are other sets.
-    top, _ = read("labelme", tmp_path / "out")
-    below, _ = read("labelme", tmp_path / "out" / "sub")
-    assert objects(top) + [("sub/" + row[0], *row[1:]) for row in objects(below)] == objects(awkward)
+    assert objects(read("labelme", tmp_path / "out")[0]) == objects(awkward)
 
 
 @pytest.mark.real
@@ -210,3 +208,13 @@ def test_an_image_inside_the_file_is_taken_out_by_copying(tmp_path: Path, files:
     assert (image["width"], image["height"]) == (30, 20)
     assert (tmp_path / "out/images" / image["file_name"]).read_bytes() == buffer.getvalue()
     assert receipt.counts["image-extracted"] == 1
+
+
+def test_files_in_and_below_a_folder_are_all_read(tmp_path: Path, files: Any, read: Any) -> None:
+    one = json.dumps(
+        {"shapes": [shape("rectangle", [[1, 1], [5, 5]])], "imagePath": "a.jpg", "imageHeight": 9, "imageWidth": 9}
+    )
+    files(tmp_path, {"a.json": one, "s/a.json": one, "s/t/b.json": one})
+    dataset, _ = read("labelme", tmp_path)
+    assert len(dataset.images) == len(dataset.annotations) == 3
+    assert labelme.subsets(tmp_path) == ()

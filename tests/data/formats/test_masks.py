@@ -338,3 +338,28 @@ def test_photographs_in_png_are_no_masks(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "train/c.png", "images/d.png", "labels/e.png"):
         save(tmp_path / name, noise)
     assert masks.detect(tmp_path) is None
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_edges_drawn_smoothly_and_noise_are_no_objects(tmp_path: Path, suffix: str) -> None:
+    save(tmp_path / "images" / "a.png", np.zeros((80, 100, 3), np.uint8))
+    values = np.zeros((80, 100), np.uint8)
+    values[10:50, 20:70] = 255
+    smooth = np.asarray(Pillow.fromarray(values).resize((50, 40), Pillow.Resampling.BICUBIC).resize((100, 80)))
+    save(tmp_path / "masks" / f"a{suffix}", smooth)
+    dataset, receipt = read(tmp_path)
+    [annotation] = dataset.annotations
+    assert annotation.bbox_xywh == pytest.approx((20, 10, 50, 40), abs=1)
+    assert receipt.counts["mask-thresholded"] == 1
+
+
+def test_ids_and_a_white_border_stay_ids(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", np.zeros((40, 50, 3), np.uint8))
+    values = np.zeros((40, 50), np.uint8)
+    for number in range(1, 7):
+        values[10:20, 6 * number : 6 * number + 5] = number
+    values[0, :] = 255
+    save(tmp_path / "masks" / "a.png", values)
+    dataset, receipt = read(tmp_path)
+    assert len(dataset.annotations) == 6
+    assert receipt.counts["mask-void"] == 1

@@ -533,3 +533,15 @@ def test_a_round_trip_of_real_data(real_data: Path, tmp_path: Path) -> None:
     assert objects(after) == objects(before)
     assert len(after.images) == 364
     assert codes(receipt, "drop") == []
+
+
+@pytest.mark.parametrize(
+    "listed", ["a", "a.jpg", "JPEGImages/a.jpg", r"C:\V\JPEGImages\a.jpg", "./Annotations/a.xml"]
+)
+def test_lists_may_name_images_by_their_paths(tmp_path: Path, listed: str) -> None:
+    content = {name: xml(f"{name}.jpg", [("x", (5, 6, 20, 30))]) for name in "ab"}
+    root = devkit(tmp_path, content)
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    (root / "ImageSets" / "Main" / "train.txt").write_text(f"{listed}\r\n")
+    (root / "ImageSets" / "Main" / "val.txt").write_text("b\r\n")
+    assert [image.file_name for image in read(root, subset="train")[0].images] == ["a.jpg"]

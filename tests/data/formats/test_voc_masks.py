@@ -12,6 +12,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cvtune.data.coco import Rle
+from cvtune.data.formats import detect_format
 from cvtune.data.formats.voc_masks import match_masks
 from cvtune.data.formats.voc_objects import InstanceMask
 from cvtune.data.geometry import mask_to_rle, rle_to_mask
@@ -184,3 +185,17 @@ def test_ellipses_that_cvat_wrote_as_masks_alone_are_those_of_its_coco_export(re
     masks = sorted(a.segmentation.counts for a in found if a.segmentation is not None)
     assert masks == sorted(a.segmentation.counts for a in coco if isinstance(a.segmentation, Rle))
     assert len(masks) == 2
+
+
+def test_masks_without_xml_as_cvat_exports_them(tmp_path: Path, files: Files, read: Any, codes: Any) -> None:
+    files(tmp_path, {"labelmap.txt": "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:128,0,0::\n"})
+    files(tmp_path, {"ImageSets/Segmentation/default.txt": "a\n", "JPEGImages/a.jpg": (20, 10)})
+    indexed(tmp_path / "SegmentationObject/a.png", (10, 0, 15, 5, 2), (0, 0, 5, 4, 1))
+    indexed(tmp_path / "SegmentationClass/a.png", (10, 0, 15, 5, 1), (0, 0, 5, 4, 1))
+    assert detect_format(tmp_path)[0] == "voc"
+    dataset, receipt = read("voc", tmp_path)
+    [image] = dataset.images
+    assert (image.file_name, image.width, image.height) == ("a.jpg", 20, 10)
+    assert [(a.bbox_xywh, a.area) for a in dataset.annotations] == [((0, 0, 5, 4), 20), ((10, 0, 5, 5), 25)]
+    assert [category.name for category in dataset.categories] == ["cat"]
+    assert codes(receipt, "drop") == []

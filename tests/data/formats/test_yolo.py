@@ -161,6 +161,31 @@ def test_keypoints_are_left_out(tmp_path: Path, read: Any, files: Any, codes: An
     assert codes(receipt, "note") == ["keypoints-lost"]
 
 
+POSE = "1 0.5 0.5 0.2 0.4 0.45 0.5 2 0.55 0.6 1 0 0 0"
+
+
+@pytest.mark.parametrize(
+    ("rows", "poses"),
+    [
+        ([POSE, POSE], True),
+        (["1 0.5 0.5 0.2 0.4 0.5 0.5 2"], True),
+        ([POSE, "1 0.1 0.1 0.2 0.1 0.2 0.2"], False),  # of several lengths
+        (["1 0.1 0.1 0.9 0.1 0.9 0.9 1 0.9 0.1 0.9 0.1 0"], False),  # the third coordinates are no corners of a pose
+        (["1 0.5 0.5 0.2 0.4 0 0 0"], False),  # nothing is visible
+        (["1 0.1 0.1 0.4 0.1 0.4 0.4 0.1 0.4"], False),
+    ],
+)
+def test_poses_are_told_without_a_file_that_says_so(
+    tmp_path: Path, read: Any, files: Any, codes: Any, rows: list[str], poses: bool
+) -> None:
+    files(tmp_path, {"classes.txt": "a\nb", "x.jpg": (100, 50), "x.txt": "\n".join(rows)})
+    dataset, receipt = read("yolo", tmp_path)
+    assert ("keypoints-lost" in receipt.counts) is poses
+    if poses:
+        assert all(a.bbox_xywh == pytest.approx((40, 15, 20, 20)) for a in dataset.annotations)
+        assert all(a.segmentation is None for a in dataset.annotations)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
