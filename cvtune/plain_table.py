@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -12,10 +13,18 @@ WIDEST = 100
 """Longer cells are cut: one absurd name would push every other column out of sight."""
 
 
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool] = ()) -> str:
-    """Lines of cells under their titles, with a rule between; `right` says which columns are aligned to the right."""
+NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?|-")
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool] | None = None) -> str:
+    """Lines of cells under their titles, with a rule between.
+
+    `right` says which columns are aligned to the right: those of numbers alone where it is left out.
+    """
     cells = [[_shown(cell) for cell in row] for row in (columns, *rows)]
     widths = [max(map(_width, column)) for column in zip_longest(*cells, fillvalue="")]
+    if right is None:
+        right = [all(map(NUMBER.fullmatch, column)) for column in zip_longest(*rows, fillvalue="-")]
     sides = [*right, *[False] * len(widths)]
 
     def line(row: Sequence[str]) -> str:

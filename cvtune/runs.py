@@ -127,6 +127,10 @@ class RunDir:
         """What stands behind the scores of a split."""
         return self.path / ("analysis.json" if split == self.scored_split else f"analysis-{split}.json")
 
+    def explanation_of(self, split: str) -> Path:
+        """Why the scores of a split are low."""
+        return self.path / ("explanation.json" if split == self.scored_split else f"explanation-{split}.json")
+
     @property
     def record(self) -> Path:
         """`run.json`: versions, device, kernels, seed, command, hashes, state."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cvtune.errors import CvtuneError, SpecError, UnsupportedError
-from cvtune.runs import RunDir, open_run, read_json, write_json
+from cvtune.runs import RunDir, open_run, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -139,8 +139,8 @@ def evaluate(
     """COCO scores of a run, or of any pair of COCO files.
 
     For a run, a `split` other than the one whose predictions lie there is predicted first. A run gets its
-    analysis.json; for a pair it is written where `analysis` says, and the scores have intervals then. `slices`: images
-    to score apart.
+    metrics.json and analysis.json, unless other predictions than its own are scored; for a pair the analysis is written
+    where `analysis` says, and the scores have intervals then. `slices`: images to score apart.
     """
     import cvtune.evaluation as evaluation
 
@@ -170,9 +170,7 @@ def evaluate(
             with directory.locked() as lock:
                 out_path = directory.predictions_of(split)
                 predict_split(directory, read_spec(directory), split, directory.selected, out_path, lock)
-        metrics = evaluation.evaluate_run(directory, predictions=pred, split=split, engine=engine, slices=slices)
-        if analysis is not None:
-            write_json(analysis, read_json(directory.analysis_of(split)))
+        metrics = evaluation.evaluate_run(directory, pred, split, engine, slices=slices, analysis=analysis)
     if out is not None:
         write_json(out, metrics)
     return metrics
@@ -185,14 +183,18 @@ def explain(
     out: Path | None = None,
     split: str | None = None,
 ) -> Explanation:
-    """Why a run or a pair of COCO files scores low; written to `out`, of a run by default to its explanation.json."""
+    """Why a run or a pair of COCO files scores low; written to `out`.
+
+    By default a run's explanation lies in the run, unless other predictions than its own are explained.
+    """
     from cvtune.evaluation.why import explain as explain_pair
     from cvtune.evaluation.why import explain_run
 
     if run is not None:
         directory = open_run(run)
         explanation = explain_run(directory, pred, split)
-        out = out or directory.path / "explanation.json"
+        if pred is None:
+            out = out or directory.explanation_of(split or directory.scored_split)
     elif gt is not None and pred is not None:
         explanation = explain_pair(gt, pred)
     else:

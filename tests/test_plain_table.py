@@ -2,12 +2,31 @@ from __future__ import annotations
 
 import unicodedata
 
+import pytest
+
 from cvtune.plain_table import WIDEST, plain_table
 
 
 def test_a_row_is_a_line_and_columns_stand_below_each_other() -> None:
-    lines = plain_table(["name", "n"], [["a", "1"], ["longer", "23"]], [False, True]).splitlines()
+    lines = plain_table(["name", "n"], [["a", "1"], ["longer", "23"]]).splitlines()
     assert lines == ["name      n", "\u2500" * 11, "a         1", "longer   23"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "right"),
+    [
+        (["1", "23"], True),
+        (["+1.5", "-", "-12.25"], True),
+        (["1,234", "7"], True),
+        (["1", "2 px"], False),
+        (["1.5 to 2", "1"], False),
+        (["a", "1"], False),
+    ],
+)
+def test_columns_of_numbers_are_aligned_to_the_right(cells: list[str], right: bool) -> None:
+    lines = plain_table(["title of it", "x"], [[cell, "x"] for cell in cells]).splitlines()[2:]
+    placed = [cell.rjust(11) if right else cell.ljust(11) for cell in cells]
+    assert [line[:11] for line in lines] == placed
 
 
 def test_names_of_any_letters_keep_the_columns_in_place() -> None:

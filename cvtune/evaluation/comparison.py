@@ -122,6 +122,8 @@ def _sentence(ap: Difference, names: tuple[str, str], what: str) -> str:
     points = f"{abs(ap.difference) * 100:.1f} {what}"
     if ap.interval is None:
         return f"{better} is ahead by {points}; the images are too few for an interval."
+    if ap.difference == 0 and ap.interval == (0.0, 0.0):
+        return f"No difference: both have {100 * ap.a:.1f} {what}, whichever images are drawn."
     low, high = sorted(sign * 100 * end for end in ap.interval)
     if low > 0:
         return f"{better} is better by {points}, interval {low:.1f} to {high:.1f}."

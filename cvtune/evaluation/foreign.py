@@ -23,7 +23,7 @@ from cvtune.evaluation.columns import Columns, decode_columns, read_columns
 from cvtune.evaluation.ground_truth import GroundTruth
 from cvtune.evaluation.records import Id, id_examples, numbered, parse_json, read_bytes
 
-__all__ = ["COCO_91", "Foreign", "IdMap", "map_categories", "map_images", "read_foreign", "unwrap"]
+__all__ = ["COCO_91", "Foreign", "IdMap", "image_maps", "map_categories", "map_images", "read_foreign", "unwrap"]
 
 COCO_91 = tuple(i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83))
 """The ids that COCO's 80 categories have among its 91."""
@@ -208,9 +208,20 @@ def _covers(ids: Sequence[Any], names: Mapping[Any, Any]) -> bool:
 
 def map_images(ids: Sequence[Any] | NDArray[np.int64], truth: GroundTruth) -> IdMap | None:
     """A reading of image ids of which the ground truth lacks some; None where it knows all, or no reading fits."""
+    found = image_maps(ids, truth)
+    if not found:
+        return None
+    first = found[0]
+    # What else they may mean is told, since only the scores show which is right (`cvtune eval --explain`).
+    others = [other.said for other in found[1:] if other.index != first.index]
+    return IdMap(first.index, first.said + (" It may be otherwise: " + others[0] if others else ""))
+
+
+def image_maps(ids: Sequence[Any] | NDArray[np.int64], truth: GroundTruth) -> list[IdMap]:
+    """All readings that fit image ids of which the ground truth lacks some, the likeliest first."""
     different = _unknown(ids, truth.image_index)
     if different is None:
-        return None
+        return []
     by_text = {str(image_id): number for image_id, number in truth.image_index.items()}
     readings = (
         ("are numbers written as text, or text as numbers", lambda i: by_text.get(_plain(i))),
@@ -220,12 +231,13 @@ def map_images(ids: Sequence[Any] | NDArray[np.int64], truth: GroundTruth) -> Id
         ("are the numbers of file names", _unique(truth, lambda name: _plain(Path(name).stem))),
         ("are file names that hold the ground truth's ids", lambda i: by_text.get(_plain(Path(str(i)).stem))),
     )
+    found = []
     for meaning, read in readings:
         index = {value: read(value) for value in different}
         if all(index.values()):
             told = f"Image ids such as {id_examples(sorted(different, key=str)[:1])} {meaning}."
-            return IdMap({key: number for key, number in index.items() if number}, told)
-    return None
+            found.append(IdMap({key: number for key, number in index.items() if number}, told))
+    return found
 
 
 def _unique(truth: GroundTruth, shorten: Any) -> Any:

@@ -26,17 +26,19 @@ def evaluate_run(
     engine: EngineName = "hotcoco",
     check: bool = False,
     slices: Sequence[str] = (),
+    analysis: Path | None = None,
 ) -> dict[str, Any]:
     """Score a run's predictions and write its metrics.json and analysis.json.
 
     Args:
         run: the run directory; its data, images and classes files are read.
         predictions: COCO results with source ids; default: the run's own. A class lock beside them
-            (``<stem>.lock.json``) must be the run's.
+            (``<stem>.lock.json``) must be the run's. Scores of others are not the run's: nothing is written into it.
         split: default: test where the run has one, else val.
         engine: hotcoco or pycocotools.
         check: also run pycocotools and compare.
         slices: parts of the images to score apart, see `cvtune.evaluation.slices.make_slices`.
+        analysis: where the analysis is written besides.
 
     Returns:
         What `cvtune.evaluation.evaluate` returns, with `split`, and with `intervals` for each kind.
@@ -51,6 +53,7 @@ def evaluate_run(
 
     split = split or run.scored_split
     path = run.predictions_of(split) if predictions is None else Path(predictions)
+    own = path.resolve() == run.predictions_of(split).resolve()
     if not run.data(split).exists():
         raise DataError(f"{run.data(split)}: no such file; the run has no split {split!r}")
     class_map = run.class_map()
@@ -71,16 +74,18 @@ def evaluate_run(
     _keep_task(metrics, run)
     parts = make_slices(slices, scorer.truth, run.data(split), image_index)
     kinds = [kind for kind in IOU_TYPES if kind in metrics]
-    analysis = analyse(scorer.truth, found, kinds, split, parts, runs=runs_of(scores))
-    add_intervals(metrics, analysis)
-    write_json(run.analysis_of(split), analysis.to_json())
+    analysed = analyse(scorer.truth, found, kinds, split, parts, runs=runs_of(scores))
+    add_intervals(metrics, analysed)
+    for out in ([run.analysis_of(split)] if own else []) + ([analysis] if analysis else []):
+        write_json(out, analysed.to_json())
     metrics["split"] = split
     if split == "val" and run.best.exists():
         metrics["notes"].append(
             "These images also chose the best checkpoint, so the scores are on the high side; "
             "data.test gives fair ones."
         )
-    write_json(run.metrics_of(split), metrics)
+    if own:
+        write_json(run.metrics_of(split), metrics)
     return metrics
 
 

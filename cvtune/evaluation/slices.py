@@ -12,7 +12,7 @@ import numpy as np
 
 from cvtune.errors import DataError, SpecError, nearest
 from cvtune.evaluation.ground_truth import GroundTruth
-from cvtune.evaluation.records import Id
+from cvtune.evaluation.records import Id, parse_json, read_bytes
 from cvtune.runs import read_json
 
 __all__ = ["BUILT_IN", "make_slices"]
@@ -106,11 +106,16 @@ def _from_file(path: Path, truth: GroundTruth, source_ids: Mapping[Id, int] | No
     return {path.stem: listed, f"not {path.stem}": others} if others else {path.stem: listed}
 
 
+def _images(ground_truth: Path) -> list[dict[str, Any]]:
+    content = parse_json(read_bytes(ground_truth), str(ground_truth))
+    return list(content.get("images", []))
+
+
 def _from_attribute(name: str, truth: GroundTruth, ground_truth: Path | None) -> dict[str, list[int]]:
     if name in BUILT_IN:
         values: list[Any] = BUILT_IN[name](truth)
     else:
-        images = read_json(ground_truth).get("images", []) if ground_truth else []
+        images = _images(ground_truth) if ground_truth else []
         keys = {key for image in images for key in image} - {"id", "file_name"}
         if name not in keys:
             allowed = sorted(keys | BUILT_IN.keys())

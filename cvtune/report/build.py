@@ -27,6 +27,7 @@ from cvtune.report.gallery import Gallery, make_gallery
 from cvtune.report.headline import make_headline
 from cvtune.report.markdown import comparison_markdown, run_markdown
 from cvtune.report.mistakes import MISTAKES
+from cvtune.report.overlay import text_size
 from cvtune.report.record import comparison_record, run_record
 from cvtune.report.tables import (
     class_rows,
@@ -193,6 +194,7 @@ def _render(template: str, **values: Any) -> str:
         "short": shorten,
         "sort_value": _sort_value,
         "script_json": script_json,
+        "text_size": text_size,
     }
     environment.tests["fraction"] = lambda value: is_number(value) and 0 <= value <= 1
     loader = environment.loader

@@ -135,7 +135,7 @@ def bar_chart(key: str, title: str, bars: Sequence[tuple[str, float]], x_label: 
     """
     if not bars:
         return None
-    names = [shorten(name, 24) for name, _ in bars]
+    names = [shorten(name, 26) for name, _ in bars]
     left = 14 + CHARACTER * max(map(len, names))
     room = WIDTH - left - RIGHT - CHARACTER * max(len(tick_text(value)) for _, value in bars)
     most = max(value for _, value in bars) or 1.0

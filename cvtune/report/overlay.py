@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cvtune.data.geometry import rle_from_json, rle_to_mask
 from cvtune.report.text import shorten
 
-__all__ = ["MOST_DETECTIONS", "VIEW", "draw_box", "mask_path", "view_size"]
+__all__ = ["MOST_DETECTIONS", "VIEW", "draw_box", "mask_path", "text_size", "view_size"]
 
 VIEW = 640
 """The longer side of every picture, in the units of its drawing."""
@@ -26,6 +26,11 @@ def view_size(size_wh: tuple[int, int]) -> tuple[int, int]:
     width, height = max(1, size_wh[0]), max(1, size_wh[1])
     scale = VIEW / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def text_size(view_wh: tuple[int, int]) -> float:
+    """The size of names in a drawing, in its units: about the same on the page, which fits drawings into one frame."""
+    return round(max(view_wh[0] / 24, view_wh[1] / 32), 1)
 
 
 def draw_box(
@@ -48,10 +53,11 @@ def draw_box(
     high = np.clip(box_xywh[:2] + box_xywh[2:], 0, (width, height))
     (x, y), (w, h) = np.round(low).astype(int).tolist(), np.round(np.maximum(high - low, 1)).astype(int).tolist()
     data = Markup("").join(Markup(' data-{}="{}"').format(key, value) for key, value in attributes.items())
-    # Above the box, or inside where there is no room.
-    text_y = y - 4 if y > 16 else y + 14
+    size, name = text_size(view_wh), shorten(label, 40)
+    # Above the box, or inside where there is no room; to the left where it would end beyond the drawing.
+    above, beyond = y > 1.2 * size, x + 0.6 * size * len(name) > width
     return Markup(
-        '<g class="{}"{}>{}<rect x="{}" y="{}" width="{}" height="{}"/><text x="{}" y="{}">{}</text></g>'
+        '<g class="{}"{}>{}<rect x="{}" y="{}" width="{}" height="{}"/><text x="{}" y="{}" dy="{}"{}>{}</text></g>'
     ).format(
         style,
         data,
@@ -60,9 +66,11 @@ def draw_box(
         y,
         w,
         h,
-        x + 2,
-        text_y,
-        shorten(label, 40),
+        width - 2 if beyond else x + 2,
+        y,
+        "-.25em" if above else "1em",
+        Markup(' text-anchor="end"') if beyond else "",
+        name,
     )
 
 

@@ -401,6 +401,22 @@ def _permute(order: Mapping[int, int]) -> Change:
     return each(category_id=lambda c: order.get(c, c))
 
 
+def _shuffle_scores(scene: Scene) -> None:
+    scores = np.random.default_rng(0).permutation([result["score"] for result in scene.results])
+    for result, score in zip(scene.results, scores.tolist(), strict=True):
+        result["score"] = score
+
+
+def _number_files(scene: Scene) -> None:
+    """Files are numbered as the ids are, in another order, and predictions name the files' stems."""
+    ids = [image["id"] for image in scene.truth["images"]]
+    stems = dict(zip(ids, reversed(ids), strict=True))
+    for image in scene.truth["images"]:
+        image["file_name"] = f"/data/val/{stems[image['id']]}.jpg"
+    for result in scene.results:
+        result["image_id"] = str(stems[result["image_id"]])
+
+
 SABOTAGES: Mapping[str, Sabotage] = {
     "class ids lowered by one": Sabotage(each(category_id=lambda c: c - 1), ("class_ids_shifted",)),
     "class ids raised by one": Sabotage(each(category_id=lambda c: c + 1), ("class_ids_shifted",)),
@@ -452,6 +468,22 @@ SABOTAGES: Mapping[str, Sabotage] = {
         ),
         ("boxes_resized",),
     ),
+    "corners in letterboxed images": Sabotage(
+        each_box(
+            lambda x, y, w, h, iw, ih: (
+                x * 640 / max(iw, ih) + (640 - iw * 640 / max(iw, ih)) / 2,
+                y * 640 / max(iw, ih) + (640 - ih * 640 / max(iw, ih)) / 2,
+                (x + w) * 640 / max(iw, ih) + (640 - iw * 640 / max(iw, ih)) / 2,
+                (y + h) * 640 / max(iw, ih) + (640 - ih * 640 / max(iw, ih)) / 2,
+            )
+        ),
+        ("boxes_resized", "boxes_xyxy"),
+    ),
+    "centres in enlarged images of one size": Sabotage(
+        each_box(lambda x, y, w, h, iw, ih: [v * 5 / 3 for v in (x + w / 2, y + h / 2, w, h)]),
+        ("boxes_resized", "boxes_centre"),
+        {"sizes": ((640, 480),)},
+    ),
     "moved": Sabotage(each_box(lambda x, y, w, h, iw, ih: (x + 40, y + 25, w, h)), ("boxes_offset",)),
     "moved a little": Sabotage(
         each_box(lambda x, y, w, h, iw, ih: (x + 9, y - 7, w, h)), ("boxes_offset",), {"noise": 0.03}
@@ -469,6 +501,11 @@ SABOTAGES: Mapping[str, Sabotage] = {
     "another split under the same ids": Sabotage(lambda s: _other_split(s, True), ("predictions_of_another_split",)),
     "half of the images": Sabotage(_keep(lambda r: r["image_id"] % 2 == 0), ("images_not_predicted",)),
     "scores inverted": Sabotage(each(score=lambda s: round(1 - s, 5)), ("scores_inverted",)),
+    "scores inverted, few false detections": Sabotage(
+        each(score=lambda s: round(1 - s, 5)), ("scores_inverted",), {"clutter": 1, "classes": 1, "skill": 0.95}
+    ),
+    "scores of other boxes": Sabotage(_shuffle_scores, ("scores_without_order",), {"clutter": 1, "images": 120}),
+    "stems that are other images' ids": Sabotage(_number_files, ("image_ids_file_names",)),
     "scores constant": Sabotage(each(score=lambda s: 1.0), ("scores_constant",)),
     "threshold 0.9": Sabotage(
         both(_keep(lambda r: r["score"] >= 0.88), plan(eval__score_threshold=0.88)), ("scores_below_threshold",)

@@ -78,6 +78,7 @@ def test_chance_is_called_no_clear_difference(files: Path) -> None:
     assert told.sentence.startswith("No clear difference: ")
     same = compare_files(files / "gt.json", files / "good.json", files / "good.json", samples=300)
     assert same.figures["AP"].interval == (0.0, 0.0)
+    assert same.sentence == f"No difference: both have {100 * same.figures['AP'].a:.1f} AP, whichever images are drawn."
 
 
 def make_run(folder: Path, truth: Json, results: list[Json], classes: ClassMap) -> RunDir:

@@ -76,6 +76,18 @@ def test_other_predictions_and_engine(run: RunDir, found: list[Json], tmp_path: 
     assert metrics["engine"] == "pycocotools"
 
 
+def test_scores_of_other_predictions_are_not_the_runs(run: RunDir, found: list[Json], tmp_path: Path) -> None:
+    own = evaluate_run(run)
+    before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    other = tmp_path / "other.json"
+    write_json(other, to_source(found[:1]))
+    metrics = evaluate_run(run, predictions=other, analysis=tmp_path / "analysis.json")
+    assert metrics["bbox"]["AP"] != own["bbox"]["AP"]
+    assert read_json(tmp_path / "analysis.json")["detections"] == 1
+    assert {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()} == before
+    assert evaluate_run(run, predictions=run.predictions) == own
+
+
 def test_the_sidecar_must_be_the_runs_lock(run: RunDir) -> None:
     sidecar = run.path / "predictions.lock.json"
     write_json(sidecar, {"classes": CLASSES.to_json()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import sys
 from pathlib import Path
@@ -46,6 +47,15 @@ def test_no_alarm_on_a_healthy_run(name: str, tmp_path: Path) -> None:
     assert explanation.verdict.startswith("Nothing suspicious was seen")
 
 
+@pytest.mark.parametrize("scaled", [lambda s: 100 * s, lambda s: math.log(s / (1 - s))], ids=["percent", "logits"])
+@pytest.mark.parametrize("name", ["good", "crowded", "perfect"])
+def test_no_alarm_on_scores_of_another_scale(name: str, scaled: Any) -> None:
+    scene = sabotage.make_scene(**sabotage.HEALTHY[name])
+    for result in scene.results:
+        result["score"] = scaled(result["score"])
+    assert not explain(scene.truth, scene.results).causes
+
+
 def test_files_alone_and_what_cannot_be_scored(tmp_path: Path) -> None:
     """An explanation is written where the scores would be, though there are none."""
     scene = sabotage.make_scene()
@@ -72,6 +82,20 @@ def test_a_run_writes_its_explanation(tmp_path: Path) -> None:
     before, after = cause["AP50"]
     assert before < 0.3 < after
     assert told["verdict"].startswith("Almost certainly: Boxes are left, top, right, bottom")
+
+
+def test_another_split_or_other_predictions_leave_the_runs_explanation_alone(tmp_path: Path) -> None:
+    run = sabotage.make_sabotaged("corners for sizes", tmp_path / "run")
+    write_json(run.data("test"), read_json(run.data("val")))
+    write_json(run.images, {**read_json(run.images), "test": read_json(run.images)["val"]})
+    write_json(run.predictions_of("val"), read_json(run.predictions))
+    write_json(tmp_path / "none.json", [])
+    write_json(run.explanation_of("test"), {"the test split's": 1})
+    for arguments in (["--split", "val"], ["--pred", str(tmp_path / "none.json")]):
+        done = CliRunner().invoke(app, ["eval", str(run.path), "--explain", *arguments])
+        assert done.exit_code == 0, done.output
+    assert read_json(run.explanation_of("test")) == {"the test split's": 1}
+    assert read_json(run.explanation_of("val"))["causes"][0]["rule"] == "boxes_xyxy"
 
 
 def test_files_that_other_programs_write_are_explained(tmp_path: Path) -> None:

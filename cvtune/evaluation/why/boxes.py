@@ -13,7 +13,7 @@ from cvtune.evaluation.overlap import by_image
 from cvtune.evaluation.why.case import Boxes, Case, Quality, Reading
 from cvtune.evaluation.why.overlap import hits_by_image
 
-__all__ = ["LAYOUTS", "TURNS", "BoxReading", "box_readings", "fitted_readings", "turned_images"]
+__all__ = ["LAYOUTS", "TURNS", "BoxReading", "box_readings", "fitted_readings", "resized_layouts", "turned_images"]
 
 Floats = NDArray[np.float64]
 
@@ -96,7 +96,26 @@ def box_readings(case: Case, image_size: Mapping[str, Any] | None = None) -> Ite
             )
     for rule, what, turn in TURNS:
         yield BoxReading(rule, what, _TURN_FIX, turn)
-    yield from _resized(case, image_size or {})
+    yield from _resized(case, case.boxes, image_size or {})
+
+
+def resized_layouts(
+    case: Case, reading: Reading, image_size: Mapping[str, Any] | None = None
+) -> Iterator[tuple[BoxReading, BoxReading]]:
+    """Pairs of a layout and of a resizing that boxes so read fit: by where they end, or by one factor for all."""
+    if not (case.sizes_wh[1:] > 0).all() or not len(case):
+        return
+    for rule, what, fix, read in LAYOUTS[1:]:
+        boxes = read(case.boxes, case.boxes)  # no order of four numbers needs the images' sizes
+        # Sizes that are negative are those of another layout.
+        if (boxes[:, 2:] > 0).all(1).mean() < 0.9:
+            continue
+        layout = BoxReading(rule, what, fix, read)
+        for resized in _resized(case, boxes, image_size or {}, near=True):
+            yield layout, resized
+        for fitted in fitted_readings(case, replace(reading, boxes=read)):
+            if fitted.rule == "boxes_resized":
+                yield layout, fitted
 
 
 def _turn(x: str, y: str) -> Boxes:
@@ -132,16 +151,17 @@ SIDES = (224, 256, 300, 320, 384, 416, 448, 480, 512, 544, 576, 600, 608, 640, 6
 _RESIZED_FIX = "scale the boxes back to the original image before they are written"
 
 
-def _resized(case: Case, image_size: Mapping[str, Any]) -> Iterator[BoxReading]:
-    """Boxes in the pixels of resized images, for the usual sizes and the run's own."""
+def _resized(case: Case, boxes: Floats, image_size: Mapping[str, Any], near: bool = False) -> Iterator[BoxReading]:
+    """Boxes in the pixels of resized images, for the usual sizes and the run's own; `near`: for likely ones alone."""
     sides = set(SIDES)
-    if len(case):
-        # The far edge of boxes in a resized image is near its side.
-        for far in np.quantile(case.boxes[:, :2] + case.boxes[:, 2:], 0.999, axis=0):
-            sides.add(round(float(far) / 32) * 32 or 32)
+    far = np.quantile(boxes[:, :2] + boxes[:, 2:], 0.999, axis=0) if len(boxes) else np.zeros(2)
+    # The far edge of boxes in a resized image is near its side.
+    sides |= {round(float(edge) / 32) * 32 or 32 for edge in far}
     square, shorts, long = image_size.get("square"), image_size.get("short"), image_size.get("long")
     shorts = shorts if isinstance(shorts, list) else [shorts] if shorts else []
     sides |= {int(side) for side in (square, long, image_size.get("test_short"), *shorts) if side}
+    if near:
+        sides = {side for side in sides if far.max() / 1.7 <= side <= 1.3 * far.max()}
     same = len(np.unique(case.sizes_wh[1:], axis=0)) == 1
     for side in sorted(sides):
         for how, factor in _factors(side, long if side in shorts else None):
@@ -149,7 +169,7 @@ def _resized(case: Case, image_size: Mapping[str, Any]) -> Iterator[BoxReading]:
                 continue  # a single factor, which is fitted
             what = f"in the pixels of images {how} {side}"
             yield BoxReading("boxes_resized", what, _RESIZED_FIX, factor)
-            if how != "padded to a square of":
+            if how != "padded to a square of" and not near:
                 yield BoxReading(
                     "boxes_resized", f"scaled back twice from images {how} {side}", _RESIZED_FIX, _inverse(factor)
                 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvtune.evaluation.foreign import map_categories, map_images
+from cvtune.evaluation.foreign import image_maps, map_categories
 from cvtune.evaluation.why.case import Case, Reading
 from cvtune.evaluation.why.overlap import first_hits
 
@@ -34,15 +34,19 @@ def image_readings(case: Case) -> Iterator[IdReading]:
     """Other meanings of image ids. A `sure` one fits ids of which the ground truth knows none as they are."""
     ids = case.image_ids
     view = replace(case.truth, image_index=case.known_images)
-    found = map_images(ids, view)
-    if found is not None:
+    unknown = not any(i in case.known_images for i in ids)
+    told: list[Ints] = []
+    for found in image_maps(ids, view):
+        numbers = _numbers(ids, found.index)
+        if any(np.array_equal(numbers, other) for other in told):
+            continue
+        told.append(numbers)
         as_text = "written as text" in found.said
         rule = "image_ids_text" if as_text else "image_ids_file_names"
         fix = "write each prediction's image_id exactly as the ground truth writes the image's id" + (
             ", as a number" if as_text and any(isinstance(i, str) for i in ids) else ""
         )
-        unknown = not any(i in case.known_images for i in ids)
-        yield IdReading(rule, found.said.rstrip("."), fix, _numbers(ids, found.index), unknown)
+        yield IdReading(rule, found.said.rstrip("."), fix, numbers, unknown)
     fix = "write each prediction's image_id as the ground truth's id of that image, not its position"
     if case.run is not None and set(ids) <= set(case.truth.image_index):
         numbers = _numbers(ids, case.truth.image_index)
@@ -65,10 +69,10 @@ def image_readings(case: Case) -> Iterator[IdReading]:
         stems = {Path(str(name)).stem.lstrip("0"): k for k, name in enumerate(names, 1)}
         numbers = np.array([stems.get(str(i).lstrip("0"), 0) for i in ids], np.int64)
         yield IdReading("image_ids_file_names", "Image ids are the numbers of file names", fix, numbers)
-    for told, order in orders:
+    for how, order in orders:
         for first in (0, 1):
             numbers = np.array([order[i - first] if 0 <= i - first < len(order) else 0 for i in ids], np.int64)
-            what = f"Image ids are positions in the order {told}, counted from {first}"
+            what = f"Image ids are positions in the order {how}, counted from {first}"
             yield IdReading("image_ids_positions", what, fix, numbers)
 
 

@@ -99,11 +99,13 @@ def class_never_predicted(case: Case, found: Found, plan: Mapping[str, Any]) -> 
     """A class with many objects and no prediction, beside classes that are found."""
     if len(case) < 10:
         return None
-    known = found.reading.classes[case.category]
     n = len(case.truth.names) + 1
-    predicted = np.bincount(known[known > 0], minlength=n)
+    predicted = np.bincount(found.reading.classes[case.category], minlength=n)[:n]
+    # Where ids mean other classes, those of some classes may not have been understood.
+    plainly = np.bincount(case.plain.classes[case.category], minlength=n)[:n]
+    predicted[0] = plainly[0] = 0
     objects = np.bincount(case.truth.category[case.objects], minlength=n)
-    never = [k for k in range(1, n) if objects[k] >= 5 and predicted[k] == 0]
+    never = [k for k in range(1, n) if objects[k] >= 5 and predicted[k] == plainly[k] == 0]
     if not never or (predicted > 0).sum() < 1 or one_class_for_all(case, found, plan):
         return None
     if found.after.ap50 < 0.05 or len(never) > 0.5 * (objects > 0).sum():

@@ -10,7 +10,7 @@ import numpy as np
 from cvtune.evaluation.why.case import Case
 from cvtune.evaluation.why.cause import Cause
 from cvtune.evaluation.why.overlap import first_hits
-from cvtune.evaluation.why.search import Found
+from cvtune.evaluation.why.search import INVERTED, Found
 
 __all__ = [
     "constant_scores",
@@ -44,7 +44,8 @@ def score_threshold(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause 
     """Objects are missed because only sure detections were kept, and nearly all of them are right."""
     if not len(case) or not case.objects.any():
         return None
-    lowest = float(case.score.min())
+    # Percent and logits, too, are judged by their share of the highest.
+    lowest = float(case.score.min()) / max(1.0, float(case.score.max()))
     planned = plan.get("eval.score_threshold")
     planned = float(planned) if isinstance(planned, int | float) else None
     if lowest < 0.2 and (planned is None or planned < 0.3):
@@ -63,8 +64,8 @@ def score_threshold(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause 
     return Cause(
         "scores_below_threshold",
         min(0.97, certainty),
-        f"{named}no score is below {lowest:.2f}, {100 * precision:.0f} % of the detections are right, yet only "
-        f"{100 * recall:.0f} % of the objects are found",
+        f"{named}no score is below {case.score.min():.3g}, {100 * precision:.0f} % of the detections are right, yet "
+        f"only {100 * recall:.0f} % of the objects are found",
         "lower the score threshold to 0.05 or less: COCO's AP needs the unsure detections too",
         "eval.score_threshold",
     )
@@ -101,7 +102,7 @@ _ORDER = ("nms_off", "predictions_doubled", "scores_inverted")
 
 
 def scores_without_order(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause | None:
-    """Right detections have no higher scores than false ones."""
+    """Right detections have no higher scores than false ones, or lower ones."""
     if len(case) < 100 or np.ptp(case.score) == 0:
         return None
     _, by = first_hits(case, found.reading)
@@ -112,23 +113,23 @@ def scores_without_order(case: Case, found: Found, plan: Mapping[str, Any]) -> C
     share = len(bad) / max(1, len(good) + len(bad))
     if (
         len(good) < max(50, 0.3 * case.objects.sum())
-        or len(bad) < 50
-        or share < 0.3
+        or len(bad) < 30
+        or share < 0.05
         or any(c.rule in _ORDER for c in found.causes)
     ):
         return None
     ranks = np.searchsorted(np.sort(bad), good, side="left") + np.searchsorted(np.sort(bad), good, side="right")
     area = float(ranks.mean()) / (2 * len(bad))
+    # How far chance alone takes the share of pairs from one half (Mann and Whitney).
+    chance = ((1 / len(good) + 1 / len(bad)) / 12) ** 0.5
     # The best-scored of several hits is called right, so that even random scores come out above one half.
-    if area > 0.6:
+    if area > 0.66 - 2 * chance:
         return None
-    return Cause(
-        "scores_without_order",
-        0.7,
-        f"a right detection has the higher score than a false one in {100 * area:.0f} % of all pairs: chance is 50 %",
-        "check that each score is written beside its own box",
-        "score in the predictions",
-    )
+    seen = f"a right detection has the higher score than a false one in {100 * area:.0f} % of all pairs: chance is 50 %"
+    if area < 0.4 - 2 * chance:
+        return Cause("scores_inverted", 0.8, seen, INVERTED, "score in the predictions")
+    fix = "check that each score is written beside its own box"
+    return Cause("scores_without_order", 0.7, seen, fix, "score in the predictions")
 
 
 def too_few_detections(case: Case, found: Found, plan: Mapping[str, Any]) -> Cause | None:

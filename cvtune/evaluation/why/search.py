@@ -8,13 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from cvtune.evaluation.why.boxes import LAYOUTS, BoxReading, box_readings, fitted_readings, turned_images
+from cvtune.evaluation.why.boxes import (
+    LAYOUTS,
+    BoxReading,
+    box_readings,
+    fitted_readings,
+    resized_layouts,
+    turned_images,
+)
 from cvtune.evaluation.why.case import Case, Quality, Reading
 from cvtune.evaluation.why.cause import Cause
 from cvtune.evaluation.why.ids import IdReading, class_readings, image_readings
 from cvtune.evaluation.why.overlap import first_hits, suppress
 
-__all__ = ["Found", "search"]
+__all__ = ["INVERTED", "Found", "search"]
 
 # A repair counts where it raises the quality by this much and this factor, or by that much: chance stays below.
 GAIN, FACTOR, LARGE = 0.05, 1.3, 0.1
@@ -22,6 +29,9 @@ GAIN, FACTOR, LARGE = 0.05, 1.3, 0.1
 WEAK_GAIN, WEAK_FACTOR = 0.04, 4.0
 # A later, less plain reading must beat an earlier one by this.
 MARGIN = 0.02
+INVERTED = "write a confidence that is high for sure detections (1 - distance, not a distance or a loss)"
+# Below this two faults of the boxes are looked for at once.
+POOR = 0.3
 # Below this nothing is where an object is, and image ids are tried together with layouts of boxes.
 NOTHING = 0.08
 
@@ -112,8 +122,16 @@ def _image_step(found: IdReading) -> _Step:
 
 
 def _sure_ids(case: Case) -> list[_Step]:
-    """Ids of which the ground truth knows none, though another reading fits them all: no score is needed to say so."""
-    return [_image_step(found) for found in image_readings(case) if found.sure][:1]
+    """Ids of which the ground truth knows none, though another reading fits them all: no score is needed to say so.
+
+    Where several fit, the score tells which.
+    """
+    steps = [_image_step(found) for found in image_readings(case) if found.sure]
+    if len(steps) > 1:
+        values = [case.quality(step.repaired(case.plain), classes=False).value for step in steps]
+        first = next(k for k, value in enumerate(values) if value >= max(values) - MARGIN)
+        steps = steps[first : first + 1]
+    return steps
 
 
 def _box_step(found: BoxReading) -> _Step:
@@ -138,9 +156,12 @@ def _place(case: Case, image_size: Mapping[str, Any] | None) -> list[_Step]:
         return steps
     boxes = [_box_step(found) for found in box_readings(case, image_size)]
     best = _best(case, start, quality, boxes)
-    joint = None
+    together: list[tuple[list[_Step], Quality] | None] = []
     if quality.value < NOTHING and (best is None or best[1].value < 0.2):
-        joint = _joint(case, start, quality, other_ids, boxes)
+        together.append(_joint(case, start, quality, other_ids, boxes))
+    if (best[1] if best else quality).value < POOR:
+        together.append(_twice(case, start, quality, image_size))
+    joint = max((found for found in together if found), key=lambda found: found[1].value, default=None)
     if joint and (best is None or joint[1].value > 2 * best[1].value):
         steps += joint[0]
         start, quality = _all(start, joint[0]), joint[1]
@@ -182,6 +203,19 @@ def _joint(
             got = case.quality(second.repaired(placed), classes=False)
             if best is None or got.value > best[1].value + MARGIN:
                 best = [first, second], got
+    return best if best and _better(best[1], quality) else None
+
+
+def _twice(
+    case: Case, reading: Reading, quality: Quality, image_size: Mapping[str, Any] | None
+) -> tuple[list[_Step], Quality] | None:
+    """Boxes of another layout that are in the pixels of resized images besides: two faults that hide each other."""
+    best: tuple[list[_Step], Quality] | None = None
+    for layout, resized in resized_layouts(case, reading, image_size):
+        steps = [_box_step(layout), _box_step(resized)]
+        got = case.quality(_all(reading, steps), classes=False)
+        if best is None or got.value > best[1].value + MARGIN:
+            best = steps, got
     return best if best and _better(best[1], quality) else None
 
 
@@ -236,7 +270,7 @@ def _scores(case: Case, reading: Reading) -> _Step | None:
     return _Step(
         "scores_inverted",
         "Scores point the wrong way: the lowest are the best",
-        "write a confidence that is high for sure detections (1 - distance, not a distance or a loss)",
+        INVERTED,
         "score in the predictions",
         lambda reading: replace(reading, score=-reading.score),
     )
