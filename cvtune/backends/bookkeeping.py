@@ -94,6 +94,10 @@ class Bookkeeper:
         self.started = time.monotonic() - seconds
         self.stop = StopRequest(self.run)
 
+    def is_over(self) -> bool:
+        """Whether early stopping has ended the run already: one that was killed while it was scored trains no more."""
+        return self.any_process(self._is_out_of_patience())
+
     @property
     def seconds(self) -> float:
         """Time since the run began, without what lay between a kill and a resume."""

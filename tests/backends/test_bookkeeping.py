@@ -96,6 +96,15 @@ def test_early_stopping_counts_evaluations_without_a_rise(run: RunDir) -> None:
     assert torch.load(run.last, weights_only=True)["step"] == 4
 
 
+def test_a_run_that_early_stopping_ended_is_over_for_a_resume_too(run: RunDir) -> None:
+    patient = rules(early_stopping={"metric": "bbox/AP", "patience": 2})
+    keeper = Bookkeeper(run, patient, ["bbox"])
+    assert not keeper.is_over()
+    assert drive(keeper, [[HIT], [NEAR], [MISS], [HIT]]) == 3
+    assert Bookkeeper(run, patient, ["bbox"], step=3).is_over()
+    assert not Bookkeeper(run, patient, ["bbox"], step=2).is_over()  # an older checkpoint goes on
+
+
 def test_a_request_to_stop_is_scored_and_saved_first(run: RunDir) -> None:
     run.path.mkdir(exist_ok=True)
     run.stop.touch()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -89,6 +89,7 @@ def train(run: RunDir, resume: bool) -> None:
         return held
 
     keeper.begin(float(state.get("seconds", 0.0)))
+    total = step if keeper.is_over() else total
     model.train()
     # TorchScript computes its first calls in another order than its later ones: after a resume, RetinaNet's focal loss
     # would not be the same.
@@ -157,8 +158,8 @@ def make_optimizer(config: RunConfig, extras: Mapping[str, Any], model: nn.Modul
         return optimizer
     kept = ("params", "lr", "weight_decay")
     groups = [{key: value for key, value in group.items() if key in kept} for group in optimizer.param_groups]
-    kind: type[torch.optim.Optimizer] = maybe_add_gradient_clipping(config.native, torch.optim.AdamW)
-    return kind(groups, lr=config.lr, weight_decay=config.weight_decay)
+    adamw: Callable[..., torch.optim.Optimizer] = maybe_add_gradient_clipping(config.native, torch.optim.AdamW)
+    return adamw(groups, lr=config.lr, weight_decay=config.weight_decay)
 
 
 def make_scheduler(

@@ -139,11 +139,11 @@ def _of_file(path: Path, model: Model) -> tuple[str, dict[str, Any]]:
     if layout.endswith("classifier"):
         return "backbone", dict(PYCLS_INPUT if layout.startswith("pycls") else TORCHVISION_INPUT)
     content = read_outline(path)
-    fed = content.get("input", {}) if "cvtune" in content else {}
-    if path.suffix != ".pkl":
+    if "cvtune" in content:
+        fed = content.get("input", {})
         return "detector", {key: fed[key] for key in INPUT_KEYS if fed.get(key) is not None}
-    tensors = content.get("model", content.get("blobs", content))
-    names = list(tensors) if isinstance(tensors, Mapping) else []
+    inner = (content.get(key) for key in ("model", "state_dict", "blobs"))
+    names = list(next((one for one in inner if isinstance(one, Mapping)), content))
     if any(mark in name for name in names for mark in _DETECTOR) or not any("res2" in name for name in names):
         return "detector", {}
     if content.get("__author__") == "torchvision":

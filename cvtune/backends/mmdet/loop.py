@@ -98,6 +98,7 @@ class TrainLoop(BaseLoop):  # type: ignore[misc, unused-ignore]
         runner = self.runner
         self.prepare(self)
         self.keeper.begin(self.seconds_before)
+        self.stop_training = self.keeper.is_over()
         runner.call_hook("before_train")
         if not self.by_epoch:
             runner.call_hook("before_train_epoch")

@@ -77,6 +77,7 @@ def train(run: RunDir, resume: bool) -> None:
         return held
 
     keeper.begin(float(state.get("seconds", 0.0)))
+    total = step if keeper.is_over() else total
     model.train()
     while step < total:
         epoch, in_epoch = divmod(step, per_epoch)

@@ -254,14 +254,17 @@ D2_DETECTOR = {"backbone.bottom_up.res2.0.conv1.weight": 0, "proposal_generator.
         ),
         ({"blobs": {**CAFFE2, "conv_rpn_w": 0}}, R50, MSRA, "detector"),
         ({"model": D2_DETECTOR, "__author__": "Detectron2 Model Zoo"}, R50, MSRA, "detector"),
+        ({"model": D2_DETECTOR, "iteration": 9}, R50, MSRA, "detector"),
+        ({"state_dict": D2_BACKBONE}, R50, MSRA, "backbone"),
         ({"model": D2_DETECTOR, "cvtune": {}, "input": dict(zip(KEYS, RGB, strict=True))}, R50, RGB, "detector"),
     ],
 )
 def test_a_file_of_weights_is_fed_as_whoever_made_it_did(
     content: dict[str, Any], config: str, expected: tuple[Any, ...], scope: str, plan_for: MakePlan, tmp_path: Path
 ) -> None:
-    path = tmp_path / ("x.pth" if "cvtune" in content else "x.pkl")
-    torch.save(content, path) if "cvtune" in content else path.write_bytes(pickle.dumps(content, protocol=2))
+    is_torchs = bool({"cvtune", "iteration", "state_dict"} & set(content))
+    path = tmp_path / ("x.pth" if is_torchs else "x.pkl")
+    torch.save(content, path) if is_torchs else path.write_bytes(pickle.dumps(content, protocol=2))
     native = translate(plan_for(model__zoo=config, model__weights=str(path), data__batch_size=2))
     found = read(native)
     assert tuple(at(found, key) for key in KEYS) == expected
