@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from cvtune.errors import SpecError
 
-__all__ = ["check_frozen_stages"]
+__all__ = ["MOST_STAGES", "check_frozen_stages"]
 
 MOST_STAGES = 4
 
 
-def check_frozen_stages(stages: int | None) -> None:
-    """Raise SpecError for more stages than there are."""
-    if stages is not None and not 0 <= stages <= MOST_STAGES:
-        raise SpecError(f"model.frozen_stages: got {stages}; allowed: 0 (the stem) to {MOST_STAGES}, or null for none")
+def check_frozen_stages(stages: int | None, most: int = MOST_STAGES) -> None:
+    """Raise SpecError for more stages than there are: `most`, where a backbone ends early (C4 has three)."""
+    if stages is not None and not 0 <= stages <= most:
+        raise SpecError(f"model.frozen_stages: got {stages}; allowed: 0 (the stem) to {most}, or null for none")

@@ -9,6 +9,7 @@ from typing import Any
 from cvtune.backends.base import Detection, Host, ModelInfo, NativeConfig, PredictImage, Recipe
 from cvtune.backends.mmdet.fields import FIELDS
 from cvtune.backends.mmdet.models import models as _models
+from cvtune.backends.mmdet.probe import import_framework
 from cvtune.backends.mmdet.probe import probe as _probe
 from cvtune.backends.mmdet.recipes import recipe as _recipe
 from cvtune.backends.mmdet.translate import translate as _translate
@@ -64,7 +65,7 @@ def translate(plan: Plan) -> NativeConfig:
 
 def step_memory(run: RunDir) -> int:
     """Peak bytes of one training step."""
-    _install_kernels()
+    import_framework()
     from cvtune.backends.mmdet.trial import step_memory as measure
 
     return measure(run)
@@ -72,7 +73,7 @@ def step_memory(run: RunDir) -> int:
 
 def find_lr(run: RunDir) -> list[tuple[float, float]]:
     """(learning rate, smoothed loss) pairs."""
-    _install_kernels()
+    import_framework()
     from cvtune.backends.mmdet.trial import find_lr as find
 
     return find(run)
@@ -80,7 +81,7 @@ def find_lr(run: RunDir) -> list[tuple[float, float]]:
 
 def train(run: RunDir, resume: bool) -> None:
     """Train from config.py."""
-    _install_kernels()
+    import_framework()
     from cvtune.backends.mmdet.train import train as run_training
 
     run_training(run, resume)
@@ -88,14 +89,7 @@ def train(run: RunDir, resume: bool) -> None:
 
 def predict(run: RunDir, checkpoint: Path, images: Iterable[PredictImage]) -> Iterator[Detection]:
     """Detections in original pixels."""
-    _install_kernels()
+    import_framework()
     from cvtune.backends.mmdet.predict import predict as run_prediction
 
     return run_prediction(run, checkpoint, images)
-
-
-def _install_kernels() -> None:
-    """Before MMDetection is imported: stand-ins where its compiled operators are missing."""
-    from cvtune.kernels.finder import install
-
-    install()

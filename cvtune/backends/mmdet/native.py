@@ -91,7 +91,8 @@ def _checked(node: Any, name: Any, path: Path) -> Any:
     if name in node or allowed is None or name in allowed:
         return name  # a class of another package checks its own arguments when it is built
     sections = [part for part in path if isinstance(part, str)][-2:]
-    if kind is None and (not node or sections[-1] in _FREE or any(is_read(str(name), part) for part in sections)):
+    is_class = kind is not None and str(kind)[:1].isupper()
+    if not is_class and (not node or sections[-1] in _FREE or any(is_read(str(name), part) for part in sections)):
         return name
     known = sorted(map(str, {*node, *allowed}))
     what = f"{kind} takes no such argument" if kind else "no part of the config has this key"

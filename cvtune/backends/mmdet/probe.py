@@ -9,7 +9,25 @@ from cvtune.backends.mmdet.zoo import INSTALL, package_root
 from cvtune.backends.torch_host import torch_host
 from cvtune.errors import MissingDependencyError
 
-__all__ = ["probe"]
+__all__ = ["import_framework", "probe"]
+
+
+def import_framework() -> None:
+    """Import MMDetection, with stand-ins where its compiled operators are missing.
+
+    Raises:
+        MissingDependencyError: it is installed but does not import; its error is shown.
+    """
+    try:
+        from cvtune.kernels.finder import install
+
+        install()
+        import mmcv  # noqa: F401
+        import mmdet.models  # noqa: F401
+        import mmengine  # noqa: F401
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise MissingDependencyError(f"backend mmdet: installed but broken: {said}; reinstall: {INSTALL}") from error
 
 
 def probe() -> Host:
@@ -20,18 +38,13 @@ def probe() -> Host:
     """
     package_root()
     found = torch_host()
-    try:
-        from cvtune.kernels.finder import install, kernels_in_use
+    import_framework()
+    import mmcv
+    import mmdet
+    import mmengine
 
-        install()
-        import mmcv
-        import mmdet
-        import mmdet.models
-        import mmengine
-    except Exception as error:
-        raise MissingDependencyError(
-            f"backend mmdet: installed but broken: {type(error).__name__}: {error}; reinstall: {INSTALL}"
-        ) from error
+    from cvtune.kernels.finder import kernels_in_use
+
     kernels = {**found.kernels, "mmcv._ext": kernels_in_use("mmcv._ext")["mmcv._ext"]}
     versions = {"mmdet": mmdet.__version__, "mmengine": mmengine.__version__, "mmcv": mmcv.__version__}
     return replace(

@@ -21,6 +21,8 @@ __all__ = ["build_model", "build_runner", "read_config"]
 
 # The Runner's own writers of logs, checkpoints and pictures: cvtune keeps its own, which resume and reports read.
 _OURS = ("logger", "checkpoint", "timer")
+# What MMEngine and MMDetection raise where a class does not take what the config gives it.
+_NOT_BUILT = (TypeError, KeyError, ValueError, AttributeError, IndexError, AssertionError, ImportError)
 _STOPPERS = ("EarlyStoppingHook",)
 
 
@@ -48,7 +50,7 @@ def build_model(config: Config) -> nn.Module:
     section.setdefault("data_preprocessor", config.get("data_preprocessor"))
     try:
         model: nn.Module = MODELS.build(section)
-    except (TypeError, KeyError, AssertionError, ImportError) as error:
+    except _NOT_BUILT as error:
         raise SpecError(f"native: MMDetection cannot build the model: {_first_line(error)}") from error
     return model
 
@@ -85,7 +87,7 @@ def build_runner(run: RunDir, config: Config, plan: Mapping[str, Any]) -> Runner
         _distributed(config, plan)
     try:
         return Runner.from_cfg(config)
-    except (TypeError, KeyError, AssertionError, ImportError) as error:
+    except _NOT_BUILT as error:
         raise SpecError(f"native: MMDetection cannot build this config: {_first_line(error)}") from error
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from cvtune.backends.mmdet.zoo import package_root
@@ -15,26 +17,26 @@ __all__ = ["accepts", "arguments", "default_of", "is_read", "keeps_statistics", 
 
 def accepts(kind: str | None, name: str) -> bool:
     """Whether a class of MMDetection names an argument so; False for a class that is not its own."""
-    return any(name in _named(signature) for signature in _signatures(_registered(kind)))
+    return any(name in _named(maker.args) for maker in _makers(_registered(kind)))
 
 
 @lru_cache(maxsize=256)
 def arguments(kind: str) -> frozenset[str] | None:
-    """The arguments of a class by its registered name, its bases' where it passes `**kwargs` on.
+    """The arguments of a class or function by its registered name, a base's where a class passes `**kwargs` on.
 
-    None where that is not to be known: the class is another package's, or its `**kwargs` go to something that it makes
+    None where that is not to be known: it is another package's, or its `**kwargs` go to something that it makes
     (`RandomResize` hands them to the resizing step).
     """
-    found = list(_signatures(_registered(kind)))
-    if not _classes(_registered(kind)) or (found and found[-1].kwarg is not None):
-        return None
-    return frozenset(name for signature in found for name in _named(signature))
+    found = list(_makers(_registered(kind)))
+    if not found or _hands_on(found[-1]):
+        return frozenset() if _classes(_registered(kind)) and not found else None
+    return frozenset(name for maker in found for name in _named(maker.args))
 
 
 @lru_cache(maxsize=256)
 def default_of(kind: str, name: str) -> Any:
     """The default of an argument of a class, or of the base that it passes it on to; None where it is no constant."""
-    for signature in _signatures(_registered(kind)):
+    for signature in (maker.args for maker in _makers(_registered(kind))):
         if name not in _named(signature):
             continue
         by_place = [one.arg for one in (*signature.posonlyargs, *signature.args)]
@@ -47,7 +49,7 @@ def default_of(kind: str, name: str) -> Any:
 
 def takes_tuple(kind: str, name: str) -> bool:
     """Whether a class of MMDetection may want a tuple for an argument; True where it does not say, as for a size."""
-    for signature in _signatures(_registered(kind)):
+    for signature in (maker.args for maker in _makers(_registered(kind))):
         for argument in (*signature.posonlyargs, *signature.args, *signature.kwonlyargs):
             if argument.arg == name:
                 return argument.annotation is None or _may_be_tuple(argument.annotation)
@@ -79,27 +81,37 @@ def _named(signature: ast.arguments) -> list[str]:
     return [argument.arg for argument in every if argument.arg != "self"]
 
 
-def _signatures(kind: str, nth: int = 0) -> Iterator[ast.arguments]:
-    """The arguments of every `__init__` that making a class runs through by `**kwargs`, its own first.
+def _makers(kind: str, nth: int = 0) -> Iterator[ast.FunctionDef]:
+    """A function, or every `__init__` that making a class runs through by `**kwargs`, its own first.
 
-    `nth`: of several classes of one name, which. A base of its own name is the one that it extends: MMCV's `Resize`.
+    `nth`: of several of one name, which. A base of the class's own name is the one that it extends: MMCV's `Resize`.
     """
     found = _classes(kind)[nth:]
     if not found:
         return
     node, bases = found[0]
+    if isinstance(node, ast.FunctionDef):
+        yield node
+        return
     init = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
     if init is not None:
-        yield init.args
+        yield init
     if init is None or init.args.kwarg is not None:
         for base in bases:
-            yield from _signatures(base, nth + 1 if base == kind else 0)
+            yield from _makers(base, nth + 1 if base == kind else 0)
+
+
+def _hands_on(maker: ast.FunctionDef) -> bool:
+    """Whether a function does something with its `**kwargs`; samplers and coders swallow theirs."""
+    if maker.args.kwarg is None:
+        return False
+    return any(isinstance(node, ast.Name) and node.id == maker.args.kwarg.arg for node in ast.walk(maker))
 
 
 @lru_cache(maxsize=512)
-def _classes(kind: str) -> tuple[tuple[ast.ClassDef, tuple[str, ...]], ...]:
-    """Every class of this name with the names of its bases, as they are where they come from; MMDetection's first."""
-    pattern = re.compile(rf"^class {re.escape(kind)}\b", re.MULTILINE)
+def _classes(kind: str) -> tuple[tuple[ast.ClassDef | ast.FunctionDef, tuple[str, ...]], ...]:
+    """Every class (or function) of this name with its bases' names where they come from; MMDetection's first."""
+    pattern = re.compile(rf"^(?:class|def) {re.escape(kind)}\b", re.MULTILINE)
     found = []
     for text in _sources():
         if not pattern.search(text):
@@ -113,22 +125,26 @@ def _classes(kind: str) -> tuple[tuple[ast.ClassDef, tuple[str, ...]], ...]:
             if alias.asname
         }
         for node in body:
-            if isinstance(node, ast.ClassDef) and node.name == kind:
-                bases = [base.id if isinstance(base, ast.Name) else getattr(base, "attr", "") for base in node.bases]
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == kind:
+                given = node.bases if isinstance(node, ast.ClassDef) else []
+                bases = [base.id if isinstance(base, ast.Name) else getattr(base, "attr", "") for base in given]
                 found.append((node, tuple(imported.get(base, base) for base in bases)))
     return tuple(found)
 
 
 @lru_cache(maxsize=1)
 def _sources() -> tuple[str, ...]:
-    """The text of every module of mmdet, mmcv and mmengine."""
+    """The text of every module of mmdet, mmcv and mmengine, and of torch's optimizers."""
     root = package_root()
-    texts = []
-    for package in (root, root.parent / "mmcv", root.parent / "mmengine"):
-        for path in sorted(package.glob("**/*.py")):
-            if not {"configs", ".mim", "tests"} & set(path.relative_to(package).parts):
-                texts.append(path.read_text(encoding="utf-8", errors="replace"))
-    return tuple(texts)
+    folders = [root, root.parent / "mmcv", root.parent / "mmengine"]
+    torch = importlib.util.find_spec("torch")  # found, not imported
+    folders += [Path(place) / "optim" for place in (torch.submodule_search_locations or [] if torch else [])]
+    return tuple(
+        path.read_text(encoding="utf-8", errors="replace")
+        for folder in folders
+        for path in sorted(folder.glob("**/*.py"))
+        if not {"configs", ".mim", "tests"} & set(path.relative_to(folder).parts)
+    )
 
 
 def _constant(node: ast.expr) -> Any:

@@ -10,7 +10,7 @@ from cvtune.backends.edits import Edits, Path
 from cvtune.backends.mmdet.models import LAYER_COUNTS, Model
 from cvtune.backends.mmdet.signatures import accepts, default_of, keeps_statistics
 from cvtune.backends.mmdet.zoo import walk
-from cvtune.backends.stages import check_frozen_stages
+from cvtune.backends.stages import MOST_STAGES, check_frozen_stages
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
@@ -114,7 +114,10 @@ def _frozen_stages(edits: Edits, plan: Plan) -> None:
             f"model.frozen_stages: backend mmdet cannot freeze stages of {edits.get((*path[:-1], 'type'))}; nearest: "
             "null (all of it trains)"
         )
-    edits.set(path, _frozen(edits.get((*path[:-1], "type")), stages), "model.frozen_stages")
+    backbone = edits.get(path[:-1])
+    most = backbone.get("num_stages", default_of(str(backbone.get("type")), "num_stages")) or MOST_STAGES
+    check_frozen_stages(stages, min(most, MOST_STAGES))
+    edits.set(path, _frozen(backbone.get("type"), stages), "model.frozen_stages")
     if stages is None:
         for other, node in list(walk(edits.get(("model",)), ("model",))):
             if isinstance(node.get("frozen_stages"), int) and node["frozen_stages"] >= 0:
@@ -126,7 +129,6 @@ def _frozen(backbone: Any, stages: int | None) -> int:
     count = LAYER_COUNTS.get(str(backbone))
     if stages is None:
         return count.nothing if count else -1
-    check_frozen_stages(stages)
     return count.ends[stages] if count else stages
 
 
