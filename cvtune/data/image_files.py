@@ -57,8 +57,10 @@ class ImageFinder:
                 found = stems.get(stem) or stems.get(stem.lower())
             if found is not None:
                 return folder / found, folder
-        path = self._far.find(parts, IMAGE_SUFFIXES, any_suffix) if self._far is not None else None
-        return (path, self._far.root) if self._far is not None and path is not None else None
+        if self._far is None:
+            return None
+        last = self._far.find(parts, IMAGE_SUFFIXES, any_suffix)
+        return None if last is None else (last, self._far.root)
 
     def describe(self) -> str:
         """The folders, for an error message."""
