@@ -27,7 +27,8 @@ from cvtune.data.coco import (
 )
 from cvtune.data.coco_file import CocoFile, open_coco
 from cvtune.data.coco_shapes import NUMBERS, box_of, is_polygons, polygon_views
-from cvtune.data.far_images import FarImages
+from cvtune.data.far_images import FarImages, images_of_sources
+from cvtune.data.formats.texts import whole
 from cvtune.data.geometry import rle_from_json, segmentation_area, segmentation_bbox_xywh
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError
@@ -116,7 +117,8 @@ def _categories(file: CocoFile, path: Path, receipt: Receipt | None) -> dict[Id,
 
 def _images(file: CocoFile, path: Path, folder: Path | None, receipt: Receipt | None) -> dict[Id, Image]:
     given, where = folder.absolute() if folder else None, path.absolute()
-    finder = ImageFinder(image_folders(where, given), FarImages(given or where.parent, where))
+    made_from = images_of_sources(where) if given is None else []
+    finder = ImageFinder(image_folders(where, given), FarImages(given or where.parent, where), *made_from)
     found: dict[Id, Image] = {}
     for record in chain.from_iterable(file.chunks("images")):
         at = f"{file.where}: images[{len(found)}]"
@@ -146,9 +148,9 @@ def _images(file: CocoFile, path: Path, folder: Path | None, receipt: Receipt | 
                 receipt.drop_image("image-size-missing", who, f"no width and height, and {file_name} was not found")
                 found[image_id] = Image(image_id, file_name, 0, 0)
                 continue
-        elif receipt is not None and all(type(size) is str and size.isdecimal() for size in (width, height)):
+        elif receipt is not None and type(width) is type(height) is str and whole(width) and whole(height):
             receipt.repair("value-repaired", who, f"its width and height are strings, {width!r} and {height!r}")
-            width, height = int(width), int(height)
+            width, height = whole(width), whole(height)
         width, height = _pixels(width, "width", image_id, file), _pixels(height, "height", image_id, file)
         found[image_id] = Image(image_id, file_name, width, height, where_found, record or EMPTY)
     return found

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from cvtune.data.formats.listing import walk
 
-__all__ = ["LABEL_FOLDERS", "FarImages", "without_address"]
+__all__ = ["LABEL_FOLDERS", "FarImages", "images_of_sources", "without_address"]
 
 # A folder of so many folders is no data set: somebody's home, say.
 MOST_FOLDERS = 2000
@@ -68,6 +71,22 @@ class FarImages:
                 if suffix is not None:
                     found.setdefault(file[: -len(suffix)].lower(), []).append((*above, file))
         return found
+
+
+def images_of_sources(file: Path) -> list[FarImages]:
+    """Where the images of a file that cvtune made may be: below what it was made from, as receipt.json beside it says.
+
+    The folders of the file's own split count first.
+    """
+    try:
+        record = msgspec.json.decode((file.parent / "receipt.json").read_bytes())
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    said = record.get("from") if isinstance(record, dict) else None
+    paths = [s.get("path") for s in (said if isinstance(said, list) else [said]) if isinstance(s, dict)]
+    roots = [Path(path) for path in paths if isinstance(path, str) and os.path.isabs(path) and os.path.exists(path)]
+    folders = [root if root.is_dir() else root.parent for root in roots]
+    return [FarImages(folder, own) for own in (file, None) for folder in folders]
 
 
 def without_address(name: str) -> str:

@@ -24,8 +24,8 @@ class ImageFinder:
     (https://...) the path counts.
     """
 
-    def __init__(self, folders: Sequence[Path], far: FarImages | None = None) -> None:
-        """Remember the folders that exist; `far` is asked where none of them has an image."""
+    def __init__(self, folders: Sequence[Path], *far: FarImages) -> None:
+        """Remember the folders that exist; `far` are asked, one after another, where none of them has an image."""
         self._far = far
         self.folders = list(dict.fromkeys(folder for folder in folders if folder.is_dir()))
         self._names: dict[Path, dict[str, str]] = {}
@@ -57,8 +57,11 @@ class ImageFinder:
                 found = stems.get(stem) or stems.get(stem.lower())
             if found is not None:
                 return folder / found, folder
-        path = self._far.find(parts, IMAGE_SUFFIXES, any_suffix) if self._far is not None else None
-        return (path, self._far.root) if self._far is not None and path is not None else None
+        for far in self._far:
+            path = far.find(parts, IMAGE_SUFFIXES, any_suffix)
+            if path is not None:
+                return path, far.root
+        return None
 
     def describe(self) -> str:
         """The folders, for an error message."""

@@ -31,7 +31,7 @@ def write_record(staging: Staging, receipt: Receipt, sources: Sequence[Parts], t
         to: the format written, and what else the verb did.
     """
     outputs = [{"path": f.path, "sha256": f.sha256, "bytes": f.bytes} for f in staging.files.values()]
-    described = [{"format": s.format, "evidence": s.evidence, "path": str(s.path)} for s in sources]
+    described = [{"format": s.format, "evidence": s.evidence, "path": os.path.abspath(s.path)} for s in sources]
     files = list(dict.fromkeys(receipt.files))
     bases = [source.path if source.path.is_dir() else source.path.parent for source in sources]
     with stage("hashing what was read", len(files)) as current:

@@ -151,7 +151,7 @@ def test_an_id_and_its_text_are_two_ids(write: Write) -> None:
 def test_with_a_receipt_what_is_clearly_meant_is_read(write: Write) -> None:
     content = coco({"category_id": "3", "image_id": "7", "bbox": ["1", "2", "3", "4.5"]})
     content["categories"].append({"id": "9", "name": 12})
-    content["images"].append({"id": 8, "file_name": "other.png", "width": "20", "height": "10"})
+    content["images"].append({"id": 8, "file_name": "other.png", "width": "20", "height": "10.0"})
     receipt = Receipt()
     dataset = load_coco(write(content), receipt=receipt)
     (annotation,) = dataset.annotations

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image as Pillow
 
+from cvtune.data.coco import load_coco
 from cvtune.data.far_images import FarImages, without_address
 from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
+from cvtune.data.split_set import split_set
+from cvtune.spec import SplitSpec
 
 
 @pytest.mark.parametrize(
@@ -63,3 +69,21 @@ def test_of_an_address_the_path_counts(name: str, path: str) -> None:
 def test_an_address_is_looked_for_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "a b.jpg").touch()
     assert ImageFinder([tmp_path]).find("https://x.org/c/a%20b.jpg?t=1") == (tmp_path / "a b.jpg", tmp_path)
+
+
+def test_what_cvtune_made_finds_the_images_of_what_it_was_made_from(tmp_path: Path, monkeypatch: Any) -> None:
+    objects = {"annotations": [], "categories": [{"id": 1, "name": "x"}]}
+    files = [{"id": i, "file_name": f"{i}.png", "width": 9, "height": 8} for i in range(1, 9)]
+    (tmp_path / "set" / "photos").mkdir(parents=True)
+    for i in range(1, 9):
+        Pillow.new("RGB", (9, 8)).save(tmp_path / "set" / "photos" / f"{i}.png")
+    (tmp_path / "set" / "all.json").write_text(json.dumps({"images": files, **objects}))
+    monkeypatch.chdir(tmp_path)
+    split_set(Path("set"), Path("out"), SplitSpec(val=0.5))
+    monkeypatch.chdir("/")
+    for name in ("train", "val"):
+        found = load_coco(tmp_path / "out" / f"{name}.json").images
+        assert found
+        assert {image.path for image in found} <= {tmp_path / "set" / "photos" / f"{i}.png" for i in range(1, 9)}
+    (tmp_path / "out" / "receipt.json").write_text('{"from": [{"path": "/none"}, 7, {"path": 8}]}')
+    assert all(image.path is None for image in load_coco(tmp_path / "out" / "train.json").images)

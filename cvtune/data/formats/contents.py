@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from cvtune.data.formats.listing import levels
 from cvtune.errors import DataError
@@ -70,8 +68,9 @@ def _json(file: Path) -> None:
 
     top = json_top(file)
     if top is None or top.is_list or set(top.keys) & set(LISTS):
-        read: Callable[[Path], Any] = open_coco
         try:
-            read(file)
+            coco = open_coco(file)
+            for key in LISTS:
+                next(coco.chunks(key), None)
         except DataError as error:
             raise DataError(f"read as COCO: {error}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -16,10 +16,11 @@ __all__ = ["decode_yaml", "parse_yaml"]
 class _TextLoader(yaml.SafeLoader):
     """YAML whose values stay text, but for null: a class may be called no, 007 or 2024-01-01."""
 
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+
+_TextLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class _PlainLoader(_TextLoader):
@@ -29,7 +30,7 @@ class _PlainLoader(_TextLoader):
         """The next node of the file."""
         repeated = self.check_event(yaml.AliasEvent)
         node = super().compose_node(parent, index)
-        if repeated and not isinstance(node, yaml.ScalarNode):
+        if repeated and node is not None and not isinstance(node, yaml.ScalarNode):
             raise yaml.composer.ComposerError(None, None, "an alias of a list or mapping", node.start_mark)
         return node
 

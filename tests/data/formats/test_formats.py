@@ -80,6 +80,7 @@ def test_what_cannot_be_told_is_an_error_with_what_is_there(
     [
         ({"a.jpg": "", "b.json": '{"images": [], "categories": []}'}, "b.json: .*'annotations' is missing"),
         ({"a.jpg": "", "s/b.json": '{"images": [], '}, "b.json: the file ends too early"),
+        ({"b.json": json.dumps({**COCO, "annotations": None})}, "b.json: 'annotations' must be a list of objects"),
         ({"a.xml": "<annotation><object>", "a.jpg": ""}, r"a\.xml: not valid XML"),
         ({"data.yaml": "train: [", "a.jpg": ""}, r"data\.yaml: not valid YAML"),
         ({"a.zip": "PK"}, "unpack the archive"),

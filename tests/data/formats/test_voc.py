@@ -535,9 +535,7 @@ def test_a_round_trip_of_real_data(real_data: Path, tmp_path: Path) -> None:
     assert codes(receipt, "drop") == []
 
 
-@pytest.mark.parametrize(
-    "listed", ["a", "a.jpg", "JPEGImages/a.jpg", r"C:\V\JPEGImages\a.jpg", "./Annotations/a.xml"]
-)
+@pytest.mark.parametrize("listed", ["a", "a.jpg", "JPEGImages/a.jpg", r"C:\V\JPEGImages\a.jpg", "./Annotations/a.xml"])
 def test_lists_may_name_images_by_their_paths(tmp_path: Path, listed: str) -> None:
     content = {name: xml(f"{name}.jpg", [("x", (5, 6, 20, 30))]) for name in "ab"}
     root = devkit(tmp_path, content)
