@@ -1,12 +1,13 @@
 """How long scoring takes: cvtune's function and command, hotcoco alone, pycocotools; each in a process of its own.
 
 Usage: python benchmarks/evaluate.py [--images 5000] [--boxes 36000] [--detections 309000] [--repeats 3] [--masks]
-                                     [--tenfold]
+                                     [--no-reference] [--tenfold]
 
 Prints seconds of whole processes, the interpreter's start and end included (best of the repeats), seconds of CPU, which
-a busy machine changes less, peak memory and the ratios. Modules are compiled before, as pip does it. pycocotools runs
-once. The twelve numbers of all are compared to the last bit; they differ where hotcoco's own summary adds in another
-order. --tenfold measures `cvtune eval` alone, on the set and on one with ten times as many images, boxes, detections.
+a busy machine changes less, peak memory, and the median ratio of the rounds, in which all take turns. Modules are
+compiled before, as pip does it. pycocotools runs once; without it (--no-reference) hotcoco's numbers are compared. The
+twelve numbers of all are compared to the last bit; they differ where hotcoco's own summary adds in another order.
+--tenfold measures `cvtune eval` alone, on the set and on one with ten times as many images, boxes, detections.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -162,6 +164,7 @@ def main() -> None:
     parser.add_argument("--detections", type=int, default=309_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--masks", action="store_true", help="score masks (RLE ellipses) instead of boxes")
+    parser.add_argument("--no-reference", action="store_true", help="leave pycocotools out, which takes half a minute")
     parser.add_argument("--tenfold", action="store_true", help="measure ten times the work instead")
     arguments = parser.parse_args()
     if arguments.tenfold:
@@ -169,33 +172,29 @@ def main() -> None:
         tenfold(*sizes, arguments.masks, arguments.repeats)
         return
     kind = "segm" if arguments.masks else "bbox"
-    best: dict[str, dict[str, Any]] = {}
+    names = ("cvtune", "cvtune eval", "hotcoco")
     with tempfile.TemporaryDirectory() as folder:
         gt, pred = make_files(Path(folder), arguments.images, arguments.boxes, arguments.detections, arguments.masks)
-        names = ("cvtune", "cvtune eval", "hotcoco")
         for name in names:
             timed(name, gt, pred, kind)  # compiles
-        for _ in range(arguments.repeats):  # in turn, so that a busy machine is unfair to both
-            for name in names:
-                record = timed(name, gt, pred, kind)
-                least = min(record["cpu_seconds"], best.get(name, record)["cpu_seconds"])
-                if name not in best or record["seconds"] < best[name]["seconds"]:
-                    best[name] = record
-                best[name]["cpu_seconds"] = least
-        best["pycocotools"] = timed("pycocotools", gt, pred, kind)
+        # In turn, so that a busy machine is unfair to all.
+        rounds = [{name: timed(name, gt, pred, kind) for name in names} for _ in range(arguments.repeats)]
+        reference = rounds[0]["hotcoco"] if arguments.no_reference else timed("pycocotools", gt, pred, kind)
     print(f"{arguments.images} images, {arguments.boxes} objects, {arguments.detections} detections, {kind}")
-    titles = ("seconds", "CPU s", "peak MiB", "to hotcoco", "CPU")
-    print(f"{'':12} " + " ".join(f"{t:>10}" for t in titles) + f" {'to pycocotools':>15}  equal")
-    reference = best["pycocotools"]
-    for name, record in best.items():
-        differing = [n for n, a, b in zip(NAMES, record["stats"], reference["stats"], strict=True) if a != b]
+    titles = ("seconds", "CPU s", "peak MiB")
+    print(f"{'':12} " + " ".join(f"{t:>9}" for t in titles) + f" {'to hotcoco':>11} {'CPU to hotcoco':>22}  equal")
+    for name in names:
+        own = [r[name] for r in rounds]
+        differing = [n for n, a, b in zip(NAMES, own[0]["stats"], reference["stats"], strict=True) if a != b]
+        least = [min(record[key] for record in own) for key in ("seconds", "cpu_seconds", "peak_mib")]
+        wall, cpu = (sorted(r[name][key] / r["hotcoco"][key] for r in rounds) for key in ("seconds", "cpu_seconds"))
+        spread = f"{statistics.median(cpu):.2f} ({cpu[0]:.2f} to {cpu[-1]:.2f})"
         print(
-            f"{name:12} {record['seconds']:10.3f} {record['cpu_seconds']:10.3f} {record['peak_mib']:10.0f} "
-            f"{record['seconds'] / best['hotcoco']['seconds']:10.2f} "
-            f"{record['cpu_seconds'] / best['hotcoco']['cpu_seconds']:10.2f} "
-            f"{record['seconds'] / reference['seconds']:15.4f}  "
+            f"{name:12} {least[0]:9.3f} {least[1]:9.3f} {least[2]:9.0f} {statistics.median(wall):11.2f} {spread:>22}  "
             f"{'yes' if not differing else 'no: ' + ', '.join(differing)}"
         )
+    if not arguments.no_reference:
+        print(f"pycocotools  {reference['seconds']:9.3f} {reference['cpu_seconds']:9.3f} {reference['peak_mib']:9.0f}")
 
 
 if __name__ == "__main__":
