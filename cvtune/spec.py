@@ -125,14 +125,20 @@ class _Model(BaseModel):
 class ModelSpec(_Model):
     """Which model, from which weights. `zoo` names an official config of the backend instead of family and backbone."""
 
-    family: Text | None = None
-    backbone: Text | None = None
-    zoo: Text | None = None
-    weights: Annotated[str, AfterValidator(_check_weights), Allowed(WEIGHTS)] = "coco"
+    family: Text | None = Field(None, description="such as faster_rcnn; `cvtune models` lists what a backend has")
+    backbone: Text | None = Field(None, description="left out: the family's usual one")
+    zoo: Text | None = Field(
+        None, description="an official config of the backend by name, instead of family and backbone"
+    )
+    weights: Annotated[str, AfterValidator(_check_weights), Allowed(WEIGHTS)] = Field(
+        "coco", description="where the training starts: coco, imagenet, none, zoo:CONFIG, a path, an https:// address"
+    )
     frozen_stages: Annotated[int, Field(ge=0)] | Auto | None = Field(
         "auto", description="freeze the stem and this many stages; 0: the stem alone; null: nothing"
     )
-    norm: Literal["official", "frozen", "batch", "sync"] = "official"
+    norm: Literal["official", "frozen", "batch", "sync"] = Field(
+        "official", description="what batch norm does; official: the recipe's, or frozen where a device sees few images"
+    )
 
     @model_validator(mode="after")
     def _one_way_to_name_it(self) -> ModelSpec:
@@ -169,12 +175,14 @@ Sources = Annotated[tuple[Source, ...], BeforeValidator(_as_list)]
 class SplitSpec(_Model):
     """How to take a validation and a test set out of the training set where none is given."""
 
-    val: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    test: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    val: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.15, description="share of the training images that validates instead"
+    )
+    test: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="share of them that is only scored")
     by: Annotated[str, Field(pattern=r"^(image|prefix|field:.+)$"), Allowed("image, prefix, field:<name>")] = Field(
         "image", description="what stays together: each image alone, a prefix of the file names, a field of the image"
     )
-    seed: int = 0
+    seed: int = Field(0, description="another seed takes other images")
 
     @model_validator(mode="after")
     def _something_is_left(self) -> SplitSpec:
@@ -192,7 +200,7 @@ class ImageSizeSpec(_Model):
     )
     long: Positive | None = Field(None, description="the long side's limit in pixels")
     test_short: Positive | None = Field(None, description="the short side when scoring; null: the largest of short")
-    sampling: Literal["choice", "range"] = "choice"
+    sampling: Literal["choice", "range"] = Field("choice", description="how one of several short sides is drawn")
     square: Positive | None = Field(None, description="both sides in pixels, instead of short and long")
     fit: Literal["pad", "stretch"] = Field("stretch", description="how an image fills the square")
 
@@ -221,17 +229,28 @@ class ImageSizeSpec(_Model):
 class DataSpec(_Model):
     """The user's data and how it is fed."""
 
-    train: Annotated[Sources, Field(min_length=1)]
-    val: Sources = ()
-    test: Sources = ()
+    train: Annotated[Sources, Field(min_length=1)] = Field(
+        description="what is trained on: a path, {annotations, images, format, subset, origin}, or a list of them"
+    )
+    val: Sources = Field((), description="what chooses the checkpoint")
+    test: Sources = Field((), description="what the final scores are of; no choice sees it")
     split: SplitSpec | None = None
-    classes: Annotated[Auto | Annotated[tuple[Text, ...], Field(min_length=1)], AfterValidator(_check_once)] = "auto"
+    classes: Annotated[Auto | Annotated[tuple[Text, ...], Field(min_length=1)], AfterValidator(_check_once)] = Field(
+        "auto", description="which of the data's classes, in which order; auto: all"
+    )
     image_size: ImageSizeSpec | None = None
-    keep_empty_images: bool = True
-    crowd: Literal["official", "ignore", "drop"] = "official"
-    missing_masks: Literal["error", "box", "drop"] = "error"
-    skip_bad_images: bool = False
-    augment: Annotated[tuple[Augmentation, ...], Allowed("a list such as [{HorizontalFlip: {p: 0.5}}]")] | None = None
+    keep_empty_images: bool = Field(True, description="whether images without objects are trained on")
+    crowd: Literal["official", "ignore", "drop"] = Field(
+        "official",
+        description="crowd regions; official: as the framework does, ignore: no object, no background, drop: left out",
+    )
+    missing_masks: Literal["error", "box", "drop"] = Field(
+        "error", description="objects without a mask for a segmenter; error, box: the box is the mask, drop: left out"
+    )
+    skip_bad_images: bool = Field(False, description="go on without images that cannot be used, instead of an error")
+    augment: Annotated[tuple[Augmentation, ...], Allowed("a list such as [{HorizontalFlip: {p: 0.5}}]")] | None = Field(
+        None, description="transforms of albumentations by name; they take the place of the official flip"
+    )
     batch_size: Positive | Auto = Field("auto", description="images a step, over all devices")
     workers: Annotated[int, Field(ge=0)] | Auto = Field("auto", description="loader processes a device")
 
@@ -240,8 +259,10 @@ class OptimizerSpec(_Model):
     """The optimizer; an lr of `auto` scales the official one by the batch."""
 
     name: Literal["sgd", "adamw"] | None = None
-    lr: Annotated[float, Field(gt=0)] | Auto = "auto"
-    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    lr: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto", description="auto: the official rate, scaled by the batch, and half of it from weights that detect"
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = Field(None, description="of sgd")
     weight_decay: Annotated[float, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
@@ -255,11 +276,17 @@ class OptimizerSpec(_Model):
 class ScheduleSpec(_Model):
     """The learning-rate schedule; milestones in epochs."""
 
-    name: Literal["multistep", "cosine", "constant", "onecycle"] | None = None
-    milestones: Annotated[tuple[Annotated[float, Field(gt=0)], ...] | None, AfterValidator(_check_rising)] = None
-    gamma: Annotated[float, Field(gt=0, le=1)] | None = None
-    warmup_iterations: Annotated[int, Field(ge=0)] | Auto = "auto"
-    min_lr: Annotated[float, Field(ge=0)] | None = None
+    name: Literal["multistep", "cosine", "constant", "onecycle"] | None = Field(
+        None, description="how the learning rate falls"
+    )
+    milestones: Annotated[tuple[Annotated[float, Field(gt=0)], ...] | None, AfterValidator(_check_rising)] = Field(
+        None, description="in epochs"
+    )
+    gamma: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="the rate's factor at each milestone")
+    warmup_iterations: Annotated[int, Field(ge=0)] | Auto = Field(
+        "auto", description="steps in which the rate rises; auto: official, at most a tenth of the run"
+    )
+    min_lr: Annotated[float, Field(ge=0)] | None = Field(None, description="the rate's lower end")
 
     @model_validator(mode="after")
     def _each_rule_has_its_numbers(self) -> ScheduleSpec:
@@ -279,16 +306,16 @@ class ScheduleSpec(_Model):
 class EarlyStoppingSpec(_Model):
     """Stop when `metric` has not risen for `patience` evaluations."""
 
-    metric: Metric = "bbox/AP"
-    patience: Positive = 5
+    metric: Metric = Field("bbox/AP", description="the score that is watched")
+    patience: Positive = Field(5, description="evaluations without a rise of it")
 
 
 class CheckpointSpec(_Model):
     """When checkpoints are written and which one is called best."""
 
     every_epochs: Positive = Field(1, description="less often while writing would take a twentieth of the time")
-    every_minutes: Annotated[float, Field(gt=0)] | None = 15
-    every_iterations: Positive | None = None
+    every_minutes: Annotated[float, Field(gt=0)] | None = Field(15, description="also after so many minutes; null: not")
+    every_iterations: Positive | None = Field(None, description="also after so many steps")
     keep: Annotated[int, Field(ge=0)] = Field(0, description="how many older checkpoints stay beside last and best")
     best: Metric | Auto = Field("auto", description="the score that selects; auto: the AP of the model's task")
 
@@ -296,24 +323,32 @@ class CheckpointSpec(_Model):
 class TrainSpec(_Model):
     """The training recipe; what is left out is official or, for the length and the lr, `recipe`'s rule."""
 
-    recipe: Literal["finetune", "official"] = "finetune"
-    epochs: Positive | None = None
-    iterations: Positive | None = None
+    recipe: Literal["finetune", "official"] = Field(
+        "finetune", description="finetune: one rule for length and rate in every backend; official: the framework's own"
+    )
+    epochs: Positive | None = Field(None, description="passes over the training images; left out: by the recipe")
+    iterations: Positive | None = Field(None, description="steps, instead of epochs")
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: mixed on a GPU, fp32 on a CPU"
+    )
     gradient_clip: Annotated[float, Field(gt=0)] | None = Field(
         None, description="limit of the norm of the whole gradient"
     )
-    accumulate: Positive = 1
+    accumulate: Positive = Field(1, description="batches a step of the optimizer")
     ema: bool | Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="average the weights: true, or the decay"
     )
     early_stopping: EarlyStoppingSpec | None = None
     checkpoint: CheckpointSpec = CheckpointSpec()
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
-    log_every: Positive = 10
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0, description="decides random weights, the order of images and their augmentation"
+    )
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
+        (), description="where the numbers of log.jsonl go too"
+    )
+    log_every: Positive = Field(10, description="steps between two records of the loss")
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainSpec:
@@ -328,30 +363,32 @@ class EvalSpec(_Model):
     """When to score, and the model's own thresholds. COCO's maxDets stay 1, 10, 100."""
 
     every_epochs: Annotated[int, Field(ge=0)] = Field(1, description="0: only at the end")
-    model_max_detections: Positive | None = None
-    score_threshold: Fraction | None = None
-    nms_iou: Fraction | None = None
+    model_max_detections: Positive | None = Field(None, description="the most detections an image")
+    score_threshold: Fraction | None = Field(None, description="detections below it are left out")
+    nms_iou: Fraction | None = Field(None, description="of two boxes that overlap by more, the weaker goes")
 
 
 class RunSpec(_Model):
     """Where it runs."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    devices: Positive | Auto = "auto"
-    nodes: Positive = 1
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where the backend sees one")
+    devices: Positive | Auto = Field("auto", description="how many GPUs; auto: all")
+    nodes: Positive = Field(1, description="how many machines")
 
 
 class Spec(_Model):
     """One run: model, data, recipe, evaluation, device. `native` is merged into the translated config."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100), Allowed(NAME)]
-    backend: str = "torchvision"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100), Allowed(NAME)] = Field(
+        description="the run directory is runs/NAME"
+    )
+    backend: str = Field("torchvision", description="what trains; `cvtune backends` lists what there is")
     model: ModelSpec
     data: DataSpec
     train: TrainSpec = TrainSpec()
     eval: EvalSpec = EvalSpec()
     run: RunSpec = RunSpec()
-    native: dict[str, Any] = {}
+    native: dict[str, Any] = Field({}, description="keys of the native config itself, or a part for each backend")
 
     @model_validator(mode="after")
     def _stopping_needs_scores(self) -> Spec:

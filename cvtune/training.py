@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import shlex
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from cvtune.spec import Spec
 from cvtune.spec_file import errors_with_lines, load_spec, spec_hash, spec_to_json
 from cvtune.worker import write_native
 
-__all__ = ["Start", "plan_run", "predict_split", "read_recipe", "run_training", "translate_plan"]
+__all__ = ["Start", "command_of", "plan_run", "predict_split", "read_recipe", "run_training", "translate_plan"]
 
 # Share of the memory that a training step may take: the rest is head-room for EMA, validation and fragmentation.
 MEMORY_SHARE = 0.7
@@ -72,7 +72,7 @@ def run_training(
         run.stop.unlink(missing_ok=True)
         if not resumed:
             write_json(run.spec, spec_to_json(spec))
-            _record_start(run, spec)
+            _record_start(run, spec, command_of(spec_path, overrides, start))
             plan = plan_run(spec, run, console, lock=lock, complete=True)
             if start.find_lr:
                 plan = _with_found_lr(spec, run, plan, console, lock)
@@ -179,11 +179,21 @@ def _open(run: RunDir, spec: Spec, start: Start) -> bool:
     return run.last.exists() and run.plan.exists() and run.config.exists()
 
 
-def _record_start(run: RunDir, spec: Spec) -> None:
+def command_of(spec_path: Path, overrides: Sequence[str], start: Start) -> str:
+    """The command line that does the same, whether a shell, a tool of this repository or Python began it.
+
+    That a checkpoint is trusted is said anew each time, so it is no part of it.
+    """
+    flags = {"--overwrite": start.overwrite, "--find-lr": start.find_lr}
+    words = ["cvtune", "train", str(spec_path), *(word for override in overrides for word in ("-s", override))]
+    return shlex.join([*words, *(flag for flag, given in flags.items() if given)])
+
+
+def _record_start(run: RunDir, spec: Spec, command: str) -> None:
     run.update_record(
         name=spec.name,
         backend=spec.backend,
-        command=" ".join(["cvtune", *sys.argv[1:]]),
+        command=command,
         spec_hash=spec_hash(spec),
         seed=spec.train.seed,
         started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
