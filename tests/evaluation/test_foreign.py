@@ -193,6 +193,7 @@ def test_files_that_are_not_plain_json(truth: Json, rows: Rows, write: Callable[
         (b'[{"image_id": 7', "not valid JSON"),
         (b'{"a": 1}\n{"b": ', "not valid JSON"),
     ],
+    ids=["empty", "blank", "pickle", "damaged-gzip", "cut-array", "cut-lines"],
 )
 def test_files_that_are_no_json_say_so(truth: Json, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "p.json").write_bytes(content)
