@@ -58,9 +58,9 @@ class ImageFinder:
             if found is not None:
                 return folder / found, folder
         for far in self._far:
-            path = far.find(parts, IMAGE_SUFFIXES, any_suffix)
-            if path is not None:
-                return path, far.root
+            last = far.find(parts, IMAGE_SUFFIXES, any_suffix)
+            if last is not None:
+                return last, far.root
         return None
 
     def describe(self) -> str:

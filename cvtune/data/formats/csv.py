@@ -16,10 +16,12 @@ from typing import Any
 from cvtune.data.coco import Category, Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.arrow_tables import has_pyarrow
-from cvtune.data.formats.csv_columns import Columns, find_columns
+from cvtune.data.formats.box_layout import BoxNumbers
+from cvtune.data.formats.csv_columns import IN_ONE_CELL, Columns, find_columns
 from cvtune.data.formats.csv_write import write
-from cvtune.data.formats.entries import Corners, Entry, Shape, alphabetical, assemble, size_of_image
+from cvtune.data.formats.entries import Corners, Entry, Shape, alphabetical, assemble
 from cvtune.data.formats.file_sets import FileSet, Finders, find_files
+from cvtune.data.formats.label_folders import known_size
 from cvtune.data.formats.masks_write import ONE_CLASS
 from cvtune.data.formats.tables import MAGIC, SUFFIXES, Row, Table, read_table, table_head
 from cvtune.data.formats.texts import number, whole
@@ -101,6 +103,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     if source.subset is not None and source.subset not in allowed:
         hint = nearest(source.subset, allowed)
         raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: {', '.join(allowed) or 'none'}{hint}")
+    every = _with_cells_told(every, source, receipt)
     chosen = every if source.subset is None else [every[allowed.index(source.subset)]]
     normalised = _normalised(every)
     for file in chosen:
@@ -268,13 +271,42 @@ def _normalised(files: Iterable[_File]) -> bool:
     return fractions
 
 
-def _entries(files: Sequence[_File], source: ReadSource, normalised: bool, receipt: Receipt) -> Iterator[Entry]:
-    """The images in the order of the tables, each with the objects of all its rows."""
+def _with_cells_told(files: list[_File], source: ReadSource, receipt: Receipt) -> list[_File]:
+    """The tables, with what the four numbers of a box in one cell are, which is told over all of them."""
+    if not any(file.columns.kind in IN_ONE_CELL.values() for file in files):
+        return files
+    boxes = BoxNumbers()
+    finders = _finders(files, source)
+    for file in files:
+        sizes: dict[str, tuple[int, int] | None] = {}
+        for row in file.table.rows:
+            name, numbers = _text(row.cells[file.columns.at["image"]]), _numbers(row, file.columns)
+            if numbers is None or file.columns.kind not in IN_ONE_CELL.values():
+                continue
+            if name not in sizes:
+                sizes[name] = _size([row], file.columns) or known_size(finders.find(name, file.path)[0])
+            boxes.add(numbers, sizes[name])
+    layout = boxes.layout()
+    receipt.note("box-layout-found", str(source.path), layout.describe())
+    return [
+        replace(file, columns=replace(file.columns, kind=IN_ONE_CELL[layout.kind]))
+        if file.columns.kind in IN_ONE_CELL.values()
+        else file
+        for file in files
+    ]
+
+
+def _finders(files: Sequence[_File], source: ReadSource) -> Finders:
     root = source.path if source.path.is_dir() else source.path.parent
     called_so = {_text(row.cells[file.columns.at["image"]]) for file in files for row in file.table.rows}
     splits = [name for file in files for name in (file.path.stem, file.path.stem.split("_")[0])]
     beside = [f"{above}{name}" for name in dict.fromkeys(splits) for above in ("", "images/")]
-    finders = Finders(root, source.images, called_so, beside)
+    return Finders(root, source.images, called_so, beside)
+
+
+def _entries(files: Sequence[_File], source: ReadSource, normalised: bool, receipt: Receipt) -> Iterator[Entry]:
+    """The images in the order of the tables, each with the objects of all its rows."""
+    finders = _finders(files, source)
     for file in files:
         rows: dict[str, list[Row]] = {}
         unnamed: list[Row] = []
@@ -293,12 +325,7 @@ def _entries(files: Sequence[_File], source: ReadSource, normalised: bool, recei
         for name, of_image in rows.items():
             path, called = finders.find(name, file.path)
             size = _size(of_image, file.columns)
-            known = size
-            if known is None and path is not None:
-                try:
-                    known = size_of_image(path)
-                except DataError:
-                    known = None
+            known = size or known_size(path)
             where = f"{file.label} line {of_image[0].line}"
             shapes = [
                 _shape(row, file, known if normalised else (1, 1), source.origin)
@@ -339,8 +366,8 @@ def _shape(row: Row, file: _File, scale_wh: tuple[int, int] | None, origin: Any)
 
 def _corners(numbers: Numbers, kind: str) -> Corners:
     a, b, c, d = numbers
-    if kind == "corners":
+    if kind.startswith("corners"):
         return a, b, c, d
-    if kind == "centre and size":
+    if kind.startswith("centre and size"):
         return a - c / 2, b - d / 2, a + c / 2, b + d / 2
     return a, b, a + c, b + d

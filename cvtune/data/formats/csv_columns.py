@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["Columns", "find_columns"]
+__all__ = ["IN_ONE_CELL", "Columns", "find_columns"]
 
 # What a column means -> its names, in lower case without spaces, dots, dashes and underscores; the first found counts.
 NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -44,8 +44,18 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "centre and size": ("cx", "cy", "w", "h"),
         "corner and size": ("x", "y", "w", "h"),
         "x, y, width, height in one cell": ("bbox",),
+        "corners in one cell": ("bbox",),
+        "centre and size in one cell": ("bbox",),
     }
 )
+IN_ONE_CELL: Mapping[str, str] = MappingProxyType(
+    {
+        "corner and size": "x, y, width, height in one cell",
+        "corners": "corners in one cell",
+        "centre and size": "centre and size in one cell",
+    }
+)
+"""What four numbers without names may be, as `box_layout` tells it -> the kind of such a column."""
 
 
 @dataclass(frozen=True)

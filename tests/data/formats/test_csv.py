@@ -234,3 +234,23 @@ def test_numbers_of_classes_are_kept(
     dataset, _ = read("csv", tmp_path)
     assert [(category.id, category.name) for category in dataset.categories] == expected
     assert len(dataset.annotations) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "expected"),
+    [
+        (["[6, 8, 30, 24]", "[40, 30, 60, 40]"], (6, 8, 24, 16)),
+        (["[6, 8, 24, 16]", "[40, 30, 20, 10]"], (6, 8, 24, 16)),
+        (["[0.3, 0.4, 0.4, 0.4]", "[0.9, 0.9, 0.2, 0.2]"], (6, 8, 24, 16)),
+        (["[6, 8, 24, 16]"], (6, 8, 24, 16)),  # nothing tells
+    ],
+)
+def test_four_numbers_in_one_cell_are_told_by_their_images(
+    tmp_path: Path, files: Files, read: Any, boxes: list[str], expected: Any
+) -> None:
+    rows = "".join(f'a.jpg,"{box}",x\n' for box in boxes)
+    files(tmp_path, {"t.csv": f"image,bbox,label\n{rows}", "a.jpg": (60, 40)})
+    dataset, receipt = read("csv", tmp_path)
+    assert dataset.annotations[0].bbox_xywh == pytest.approx(expected)
+    assert receipt.counts["box-layout-found"] == 1
+    assert "box-clipped" not in receipt.counts
