@@ -212,12 +212,10 @@ class _Planner:
         official = self.official.get("model.norm", "batch")
         if norm != "official":
             self._set("model.norm", norm, "spec")
-        elif self.spec.model.weights == "none" and official == "frozen":
-            self._set("model.norm", "batch", "random weights: frozen statistics would be meaningless")
         elif self.spec.train.recipe == "official" or official in {"frozen", "official"}:
             self._set("model.norm", official, f"official: {self.recipe.source}")
         elif self.spec.model.weights == "none":
-            self._set("model.norm", "batch", "random weights: their statistics are learnt with them")
+            self._set("model.norm", "batch", "random weights: frozen statistics would be meaningless")
         elif is_pending(batch) or is_pending(self.values["run.devices"]):
             self._set("model.norm", pending(f"frozen below {SMALL_BATCH} images a device"), "waits for the batch size")
         elif batch / self.values["run.devices"] < SMALL_BATCH:

@@ -296,12 +296,3 @@ def test_an_official_evaluation_period_is_planned_as_it_is(
     plan = make_plan(Spec.model_validate(spec), data, ClassMap(("a",), (1,)), recipe, CPU)
     assert plan["eval.every_epochs"] == every
     assert plan.reasons["eval.every_epochs"].startswith(reason)
-
-
-def test_random_weights_learn_their_statistics() -> None:
-    for recipe in ("finetune", "official"):
-        plan = plan_of(
-            model={"family": "faster_rcnn", "weights": "none"}, data={"batch_size": 8}, train={"recipe": recipe}
-        )
-        assert plan["model.norm"] == "batch"
-    assert plan_of(data={"batch_size": 8})["model.norm"] == "frozen"

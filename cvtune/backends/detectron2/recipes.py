@@ -49,6 +49,8 @@ def recipe(spec: Spec) -> Recipe:
         **(lazy_recipe(config, images) if lazy else _yaml_recipe(config, images)),
         "weights.scope": starting_weights(spec.model.weights, model)["scope"],
     }
+    if spec.model.weights == "none" and values["model.norm"] == "frozen":
+        values["model.norm"] = "batch"  # statistics that nobody has learnt are not to be kept
     source = f"Detectron2 {model.config}"
     return Recipe(model.config, source, task_of(config), images, values)
 
