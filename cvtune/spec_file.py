@@ -72,7 +72,10 @@ def errors_with_lines(path: str | Path, overrides: Sequence[str] = ()) -> Iterat
     try:
         yield
     except (SpecError, DataError, UnsupportedError) as error:
-        root, _ = _tree(Path(path), overrides)
+        try:
+            root, _ = _tree(Path(path), overrides)
+        except SpecError:  # the file is no longer what it was
+            raise error from None
         lines = [_placed(line, root) for line in str(error).splitlines()]
         raise type(error)("\n".join(lines)) from error
 

@@ -717,6 +717,17 @@ def test_an_error_of_a_specs_use_is_told_with_the_line_of_its_key(
     assert str(caught.value).replace(f"{folder}/", "") == RAISED[message]
 
 
+def test_an_error_is_told_as_it_is_where_the_spec_is_gone(folder: Path) -> None:
+    path = write(folder, GOOD)
+
+    def use() -> None:
+        path.unlink()
+        raise DataError("data.classes: none is left")
+
+    with pytest.raises(DataError, match=r"^data\.classes: none is left$"), errors_with_lines(path):
+        use()
+
+
 def test_json_loses_nothing(folder: Path) -> None:
     spec = load_spec(
         write(folder, GOOD + "native: {a: [1, {b: null}]}\n"), ["data.image_size.short=[3,4]", "train.ema=yes"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,8 @@ from cvtune.spec import DataSpec, SourceSpec, Spec
 __all__ = ["Prepared", "Summary", "prepare"]
 
 SPLITS = ("train", "val", "test")
+# An error names this many classes.
+SHOWN = 8
 Task = Literal["detect", "segment"]
 # Extra fields stay behind: frameworks read some in ways of their own (`ignore`). One dict for a million objects.
 EMPTY: Mapping[str, Any] = {}
@@ -60,13 +62,17 @@ def prepare(spec: Spec, run: RunDir, *, task: Task = "detect") -> Prepared:
 
     Raises:
         DataError: a source is wrong, there is no validation data, an image is missing, damaged or of another size than
-            annotated (unless data.skip_bad_images), a mask is missing, or nothing is left to train on.
+            annotated (unless data.skip_bad_images), a mask is missing, nothing is left to train on, or the objects of
+            a split are all of other classes.
         RunError: a file cannot be written.
     """
     data, receipt = spec.data, Receipt()
     datasets = _read(data, receipt)
     categories = datasets["train"].categories
     wanted = None if data.classes == "auto" else data.classes
+    for split in ("val", "test"):
+        if split in datasets:
+            _check_classes(datasets[split], datasets["train"], split)
     class_map, left_out = make_class_map([(category.id, category.name) for category in categories], wanted)
     note_leaks({split: dataset.images for split, dataset in datasets.items()}, receipt)
 
@@ -305,6 +311,23 @@ def _box_as_mask(annotation: Annotation) -> Annotation:
     x, y, w, h = annotation.bbox_xywh
     polygon = np.array([x, y, x + w, y, x + w, y + h, x, y + h], dtype=np.float64)
     return replace(annotation, segmentation=(polygon,), area=w * h)
+
+
+def _check_classes(scored: Dataset, train: Dataset, split: str) -> None:
+    """Refuse a split that has objects, but none of a class of the training data: every score of it would be empty."""
+    names = {category.id: category.name for category in scored.categories}
+    counts = Counter(names[annotation.category_id] for annotation in scored.annotations)
+    trained = [category.name for category in train.categories]
+    if counts and counts.keys().isdisjoint(trained):
+        raise DataError(
+            f"data.{split}: none of its {counts.total():,} objects is of a class of the training data, got "
+            f"{_first(counts)}; the training data have {_first(trained)}; give another set, or rename its classes "
+            "(`cvtune merge --rename OLD=NEW`)"
+        )
+
+
+def _first(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _check_train(train: Dataset, class_map: ClassMap, receipt: Receipt) -> None:

@@ -414,6 +414,19 @@ def test_data_that_nothing_can_be_learned_from_is_refused(
         run_prepare(tmp_path, train=make("train", objects, names=names), val=make("val", []))
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_data_of_other_classes_cannot_score(split: str, tmp_path: Path, make: Make) -> None:
+    data = {"train": make("train", [(0, 3, [1, 1, 5, 5])]), "val": make("val", [(0, 7, [1, 1, 5, 5])])}
+    other = make("other", [(0, 1, [1, 1, 5, 5]), (1, 2, [1, 1, 5, 5])], categories={1: "pear", 2: "apple"})
+    message = rf"data\.{split}: none of its 2 objects is of a class of the training data, got pear, apple; .* cat, dog;"
+    with pytest.raises(DataError, match=message):
+        run_prepare(tmp_path, **{**data, split: other})
+    # One of a class that is trained on is enough, and so are none at all: images of background.
+    for objects in ([(0, 1, [1, 1, 5, 5]), (1, 2, [1, 1, 5, 5])], []):
+        some = make("some", objects, categories={1: "dog", 2: "apple"})
+        assert run_prepare(tmp_path, **{**data, split: some})[0].summaries[split].images == 2
+
+
 def test_a_source_without_images_is_refused(tmp_path: Path, make: Make) -> None:
     (tmp_path / "none.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
     with pytest.raises(DataError, match=r"data\.val: its sources hold no image"):
