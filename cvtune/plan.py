@@ -51,7 +51,7 @@ class Plan:
 
     def recipe_is_official(self, key: str) -> bool:
         """Whether the official recipe decides this key: it was asked for, and the spec does not say otherwise."""
-        return bool(self.values["train.recipe"] == "official") and self.reasons.get(key) != "spec"
+        return bool(self.values["train.recipe"] == "official") and not self.asked(key)
 
     @property
     def pending(self) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def _extras(plan: Plan, weights: Mapping[str, Any], model: Model) -> dict[str, d
             "value": "cvtune.backends.detectron2.mobilenet",
             "mechanism": "the module that registers the backbone; import it before the model is built",
         }
-    if plan.reasons["data.augment"] == "spec":
+    if plan.asked("data.augment"):
         extras["data.augment"] = {
             "value": plan["data.augment"],
             "mechanism": "cvtune's worker augments before Detectron2 resizes",

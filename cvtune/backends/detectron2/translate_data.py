@@ -23,13 +23,13 @@ def translate_data(edits: Edits, plan: Plan) -> None:
     # Only LVIS draws images of rare classes more often; an epoch of cvtune's visits each image once.
     edits.set((_LOADER, "SAMPLER_TRAIN"), "TrainingSampler", "data.train", "data")
     if not plan.recipe_is_official("data.workers"):
-        kind: Kind = "spec" if plan.reasons["data.workers"] == "spec" else "host"
+        kind: Kind = "spec" if plan.asked("data.workers") else "host"
         edits.set((_LOADER, "NUM_WORKERS"), int(plan["data.workers"]), "data.workers", kind)
     if not plan.recipe_is_official("data.keep_empty_images"):
         keep = bool(plan["data.keep_empty_images"])
-        given: Kind = "spec" if plan.reasons["data.keep_empty_images"] == "spec" else "data"
+        given: Kind = "spec" if plan.asked("data.keep_empty_images") else "data"
         edits.set((_LOADER, "FILTER_EMPTY_ANNOTATIONS"), not keep, "data.keep_empty_images", given)
-    if plan.reasons["data.augment"] == "spec":
+    if plan.asked("data.augment"):
         edits.set(("INPUT", "RANDOM_FLIP"), "none", "data.augment")
     set_mask_format(edits, plan, ("INPUT", "MASK_FORMAT"))
     _size(edits, plan)
@@ -44,7 +44,7 @@ def set_mask_format(edits: Edits, plan: Plan, path: Path) -> None:
         return
     if int(plan.data["train"].get("rle_masks", 0)):
         edits.set(path, "bitmask", "data.train", "data")
-    elif plan.reasons["data.augment"] == "spec" and plan["data.augment"]:
+    elif plan.asked("data.augment") and plan["data.augment"]:
         edits.set(path, "bitmask", "data.augment")
 
 
@@ -63,7 +63,7 @@ def refuse_stretching(plan: Plan) -> None:
 
 
 def _size(edits: Edits, plan: Plan) -> None:
-    if plan.reasons[f"{_FIELD}.short"] != "spec":
+    if not plan.asked(f"{_FIELD}.short"):
         return
     refuse_stretching(plan)
     square = plan[f"{_FIELD}.square"]

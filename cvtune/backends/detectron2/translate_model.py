@@ -37,7 +37,7 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
     stages = plan["model.frozen_stages"]
     _check_frozen_stages(edits, plan)
     if stages != plan.recipe.values["model.frozen_stages"]:
-        asked = "model.frozen_stages" if plan.reasons["model.frozen_stages"] == "spec" else "model.weights"
+        asked = "model.frozen_stages" if plan.asked("model.frozen_stages") else "model.weights"
         edits.set(("MODEL", "BACKBONE", "FREEZE_AT"), 0 if stages is None else int(stages) + 1, asked)
     _norm(edits, plan)
     _thresholds(edits, plan)
@@ -85,6 +85,6 @@ def _thresholds(edits: Edits, plan: Plan) -> None:
         ("eval.score_threshold", (*section, "SCORE_THRESH_TEST")),
         ("eval.nms_iou", (*section, "NMS_THRESH_TEST")),
     ):
-        if plan.reasons[field] == "spec":
+        if plan.asked(field):
             value = plan[field]
             edits.set(path, int(value) if field == "eval.model_max_detections" else float(value), field)

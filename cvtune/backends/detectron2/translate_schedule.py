@@ -51,13 +51,13 @@ def translate_schedule(edits: Edits, plan: Plan) -> Extras:
 
 def batch_kind(plan: Plan) -> Any:
     """Whether the batch size was asked for or follows from the machine."""
-    return "spec" if plan.reasons["data.batch_size"] == "spec" else "host"
+    return "spec" if plan.asked("data.batch_size") else "host"
 
 
 def length_field(plan: Plan) -> str:
     """Which field the length of the run comes from."""
-    field = "train.iterations" if plan.reasons["train.iterations"] == "spec" else "train.epochs"
-    return field if plan.reasons[field] == "spec" else "train.recipe"
+    field = "train.iterations" if plan.asked("train.iterations") else "train.epochs"
+    return field if plan.asked(field) else "train.recipe"
 
 
 def set_rates(edits: Edits, plan: Plan, paths: Mapping[str, Path]) -> None:
@@ -66,7 +66,7 @@ def set_rates(edits: Edits, plan: Plan, paths: Mapping[str, Path]) -> None:
         field = f"train.optimizer.{key}"
         value = plan[field]
         if value is not None and value != plan.recipe.values.get(field):
-            asked = field if plan.reasons[field] == "spec" else _why_rate(plan, field)
+            asked = field if plan.asked(field) else _why_rate(plan, field)
             edits.set(path, float(value), asked, "spec" if asked != "data.batch_size" else batch_kind(plan))
 
 
@@ -89,7 +89,7 @@ def _why_rate(plan: Plan, field: str) -> str:
 
 def _schedule(edits: Edits, plan: Plan, official: bool, length: str) -> Extras:
     fields = [f"train.schedule.{key}" for key in ("name", "milestones", "gamma")]
-    asked = next((field for field in fields if plan.reasons[field].startswith("spec")), None)
+    asked = next((field for field in fields if plan.asked(field)), None)
     name, total = plan["train.schedule.name"], int(plan["train.iterations"])
     field = asked or length
     if asked or not official:
@@ -103,8 +103,8 @@ def _schedule(edits: Edits, plan: Plan, official: bool, length: str) -> Extras:
         if name == "multistep" and gamma is not None:
             edits.set((_SOLVER, "GAMMA"), float(gamma), field)
     warmup = "train.schedule.warmup_iterations"
-    if not official or plan.reasons[warmup] == "spec":
-        edits.set((_SOLVER, "WARMUP_ITERS"), int(plan[warmup]), warmup if plan.reasons[warmup] == "spec" else length)
+    if not official or plan.asked(warmup):
+        edits.set((_SOLVER, "WARMUP_ITERS"), int(plan[warmup]), warmup if plan.asked(warmup) else length)
     return rule_extra(plan) if name == "onecycle" or plan["train.schedule.min_lr"] else {}
 
 
@@ -135,7 +135,7 @@ def set_precision(edits: Edits, plan: Plan, path: Path) -> Extras:
             f"train.precision: backend detectron2 cannot do {precision} on a CPU (its mixed precision needs CUDA); "
             "nearest: fp32"
         )
-    kind: Any = "spec" if plan.reasons["train.precision"] == "spec" else "host"
+    kind: Any = "spec" if plan.asked("train.precision") else "host"
     edits.set(path, precision == "fp16", "train.precision", kind)
     if precision != "bf16":
         return {}
@@ -149,7 +149,7 @@ def set_periods(edits: Edits, plan: Plan, official: bool, evaluation: Path, chec
         every = int(plan["eval.every_epochs"])
         edits.set(evaluation, every * per_epoch, "eval.every_epochs")
     for field, unit in (("train.checkpoint.every_epochs", per_epoch), ("train.checkpoint.every_iterations", 1)):
-        if plan[field] and not (official and plan.reasons[field] != "spec"):
+        if plan[field] and not (official and not plan.asked(field)):
             edits.set(checkpoint, int(plan[field]) * unit, field)
     if not plan.recipe_is_official("train.seed"):
         edits.set(seed, int(plan["train.seed"]), "train.seed")
@@ -170,6 +170,6 @@ def worker_extras(plan: Plan) -> Extras:
         extras["train.accumulate"] = {"value": int(plan["train.accumulate"]), "mechanism": mechanism}
     for key in ("every_minutes", "keep", "best"):
         field = f"train.checkpoint.{key}"
-        if plan.reasons[field] == "spec" and plan[field]:
+        if plan.asked(field) and plan[field]:
             extras[field] = {"value": plan[field], "mechanism": f"{_WORKER} writes last.pth and best.pth"}
     return extras

@@ -68,7 +68,7 @@ def translate_size(edits: Edits, plan: Plan) -> None:
     Raises:
         UnsupportedError: the config works on squares and two sides were asked for, or it has no step that resizes.
     """
-    if plan.reasons["data.image_size.short"] != "spec":
+    if not plan.asked("data.image_size.short"):
         return
     square = plan["data.image_size.square"]
     if _is_square(edits):

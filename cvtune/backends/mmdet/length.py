@@ -31,7 +31,7 @@ class Length:
         self.official_length = int(train["max_iters"] if self.by_iteration else train["max_epochs"])
         self.accumulate = int(plan["train.accumulate"])
         self.official = plan.recipe_is_official("train.epochs") and plan.recipe_is_official("train.iterations")
-        asked = [key for key in ("train.epochs", "train.iterations") if plan.reasons[key] == "spec"]
+        asked = [key for key in ("train.epochs", "train.iterations") if plan.asked(key)]
         self.field = asked[0] if asked else "train.recipe"
         if self.official and self.by_iteration and self.accumulate > 1:
             self.official, self.field = False, "train.accumulate"  # the official steps take more iterations
@@ -60,7 +60,7 @@ class Length:
             else:
                 self.ratio = self.epochs / self.official_length
                 edits.set(("train_cfg", "max_epochs"), self.epochs, self.field)
-        if not self.official or self.plan.reasons["eval.every_epochs"] == "spec":
+        if not self.official or self.plan.asked("eval.every_epochs"):
             edits.set(("train_cfg", "val_interval"), self._interval(), "eval.every_epochs")
             edits.remove(("train_cfg", "dynamic_intervals"), "eval.every_epochs")
             edits.remove(("train_cfg", "val_begin"), "eval.every_epochs")

@@ -112,6 +112,6 @@ def _extras(plan: Plan, weights: Mapping[str, Any]) -> dict[str, dict[str, Any]]
         extras["data.skip_bad_images"] = {"value": True, "mechanism": "cvtune's worker skips images it cannot read"}
     for key in ("every_minutes", "every_iterations"):
         field = f"train.checkpoint.{key}"
-        if plan.reasons[field] == "spec" and plan[field]:
+        if plan.asked(field) and plan[field]:
             extras[field] = {"value": plan[field], "mechanism": "cvtune's worker writes last.pth at these times"}
     return extras

@@ -101,7 +101,7 @@ def _local_files(edits: Edits) -> None:
 
 def _loader(edits: Edits, key: str, plan: Plan) -> None:
     workers = int(plan["data.workers"])
-    kind = "spec" if plan.reasons["data.workers"] == "spec" else "host"
+    kind = "spec" if plan.asked("data.workers") else "host"
     edits.set((key, "num_workers"), workers, "data.workers", kind)  # type: ignore[arg-type]
     if not workers and edits.get((key, "persistent_workers")):
         edits.set((key, "persistent_workers"), False, "data.workers", kind)  # type: ignore[arg-type]
@@ -161,7 +161,7 @@ def _bitmaps(edits: Edits, plan: Plan) -> None:
 
 
 def _augment(edits: Edits, plan: Plan) -> None:
-    if plan.reasons["data.augment"] != "spec":
+    if not plan.asked("data.augment"):
         return
     steps = plan["data.augment"]
     added = False

@@ -65,7 +65,7 @@ def _ema(edits: Edits, plan: Plan, length: Length) -> None:
     hooks = edits.get(("custom_hooks",)) or []
     at = next((index for index, hook in enumerate(hooks) if hook["type"] == "EMAHook"), None)
     wanted = plan["train.ema"]
-    if plan.reasons["train.ema"] == "spec" and not (wanted is True and at is not None):
+    if plan.asked("train.ema") and not (wanted is True and at is not None):
         if not wanted:
             if at is not None:
                 edits.replace_list(("custom_hooks",), hooks[:at] + hooks[at + 1 :], "train.ema")
@@ -108,14 +108,14 @@ def _hooks(edits: Edits, plan: Plan, length: Length) -> None:
     path = ("default_hooks", "checkpoint")
     by_iteration = "max_iters" in edits.get(("train_cfg",))
     every = "train.checkpoint.every_epochs"
-    if plan.reasons[every] == "spec":
+    if plan.asked(every):
         edits.set((*path, "interval"), int(plan[every]) * (length.per_epoch if by_iteration else 1), every)
         if by_iteration:
             edits.set((*path, "by_epoch"), False, every)
-    if plan.reasons["train.checkpoint.keep"] == "spec" and plan["train.checkpoint.keep"]:
+    if plan.asked("train.checkpoint.keep") and plan["train.checkpoint.keep"]:
         edits.set((*path, "max_keep_ckpts"), int(plan["train.checkpoint.keep"]), "train.checkpoint.keep")
     best = "train.checkpoint.best"
-    if plan.reasons[best] == "spec":
+    if plan.asked(best):
         edits.set((*path, "save_best"), coco_metric(plan[best], best), best)
     stopping = plan["train.early_stopping"]
     hooks = edits.get(("custom_hooks",)) or []

@@ -136,7 +136,7 @@ def _norm(edits: Edits, plan: Plan) -> None:
     norm = plan["model.norm"]
     official = "frozen" if keeps_statistics(edits.get(("model", "backbone")) or {}) else "official"
     one_process = int(plan["run.devices"]) * int(plan["run.nodes"]) == 1
-    asked_for = plan.reasons["model.norm"] == "spec"
+    asked_for = plan.asked("model.norm")
     # Officially frozen are the statistics alone; who asks for frozen layers means scales and shifts as well.
     if norm != official or (norm == "frozen" and asked_for):
         asked = "model.norm" if asked_for else "model.weights"
@@ -156,7 +156,7 @@ def _norm(edits: Edits, plan: Plan) -> None:
                         edits.set((*path, "norm_cfg", "requires_grad"), True, asked)
             for path in list(_norm_layers(edits)):
                 wanted = "SyncBN" if norm == "sync" else "BN"
-                if plan.reasons["model.norm"] == "spec" and edits.get((*path, "type")) != wanted:
+                if plan.asked("model.norm") and edits.get((*path, "type")) != wanted:
                     edits.set((*path, "type"), wanted, asked)
     if one_process or plan["run.device"] == "cpu":
         for path in list(_norm_layers(edits)):
@@ -205,7 +205,7 @@ def threshold_places(config: Mapping[str, Any], field: str) -> list[Path]:
 
 def _thresholds(edits: Edits, plan: Plan) -> None:
     for field in _THRESHOLDS:
-        if plan.reasons[field] != "spec":
+        if not plan.asked(field):
             continue
         places = threshold_places(edits.config, field)
         if not places:

@@ -39,7 +39,7 @@ def _batch(edits: Edits, plan: Plan) -> None:
 
 
 def _kind(plan: Plan, key: str) -> Any:
-    return "spec" if plan.reasons[key] == "spec" else "host"
+    return "spec" if plan.asked(key) else "host"
 
 
 def _optimizer(edits: Edits, plan: Plan) -> None:
@@ -56,7 +56,7 @@ def _optimizer(edits: Edits, plan: Plan) -> None:
         field = f"train.optimizer.{key}"
         value = plan[field]
         if value is not None and value != plan.recipe.values.get(field):
-            asked = field if plan.reasons[field] == "spec" else "data.batch_size"
+            asked = field if plan.asked(field) else "data.batch_size"
             edits.set((*path, key), value, asked, "spec" if asked == field else _kind(plan, asked))
 
 
@@ -90,7 +90,7 @@ def _who_asked(plan: Plan, length: Length) -> tuple[str, Any]:
     """Whom the official schedule's change serves: another length, another warm-up, or data too few for the warm-up."""
     if not length.official:
         return length.field, "spec"
-    if plan.reasons[_WARM_UP] == "spec":
+    if plan.asked(_WARM_UP):
         return _WARM_UP, "spec"
     return ("train.accumulate", "spec") if length.accumulate > 1 else (_WARM_UP, "data")
 
@@ -243,7 +243,7 @@ def _precision(edits: Edits, plan: Plan) -> None:
 
 
 def _steps(edits: Edits, plan: Plan) -> None:
-    if plan.reasons["train.gradient_clip"] == "spec":
+    if plan.asked("train.gradient_clip"):
         clip = {"max_norm": plan["train.gradient_clip"], "norm_type": 2}
         edits.set(("optim_wrapper", "clip_grad"), clip, "train.gradient_clip")
     if int(plan["train.accumulate"]) > 1:

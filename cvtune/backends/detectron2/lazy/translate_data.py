@@ -25,13 +25,13 @@ def translate_data(edits: Edits, plan: Plan) -> None:
     for loader, split in (("train", "train"), ("test", "val")):
         edits.set(("dataloader", loader, "dataset", "names"), f"cvtune_{plan['name']}_{split}", f"data.{split}", "data")
         if not plan.recipe_is_official("data.workers"):
-            kind: Kind = "spec" if plan.reasons["data.workers"] == "spec" else "host"
+            kind: Kind = "spec" if plan.asked("data.workers") else "host"
             edits.set(("dataloader", loader, "num_workers"), int(plan["data.workers"]), "data.workers", kind)
     if not plan.recipe_is_official("data.keep_empty_images"):
         keep = bool(plan["data.keep_empty_images"])
-        given: Kind = "spec" if plan.reasons["data.keep_empty_images"] == "spec" else "data"
+        given: Kind = "spec" if plan.asked("data.keep_empty_images") else "data"
         edits.set((*LOADER, "dataset", "filter_empty"), not keep, "data.keep_empty_images", given)
-    if plan.reasons["data.augment"] == "spec":
+    if plan.asked("data.augment"):
         path = AUGMENTATIONS["train"]
         kept = [step for step in edits.get(path) if not str(step["_target_"]).endswith("RandomFlip")]
         edits.replace_list(path, kept, "data.augment")
@@ -40,7 +40,7 @@ def translate_data(edits: Edits, plan: Plan) -> None:
 
 
 def _size(edits: Edits, plan: Plan) -> None:
-    if plan.reasons[f"{_FIELD}.short"] != "spec":
+    if not plan.asked(f"{_FIELD}.short"):
         return
     refuse_stretching(plan)
     square = plan[f"{_FIELD}.square"]

@@ -47,12 +47,12 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
     stages = plan["model.frozen_stages"]
     check_frozen_stages(stages)
     if stages != plan.recipe.values["model.frozen_stages"]:
-        asked = "model.frozen_stages" if plan.reasons["model.frozen_stages"] == "spec" else "model.weights"
+        asked = "model.frozen_stages" if plan.asked("model.frozen_stages") else "model.weights"
         where, stem = freezing(edits.config)
         edits.set(where, stem - 1 if stages is None else stem + int(stages), asked)
     _norm(edits, plan)
     for field, (at, _) in thresholds(edits.config).items():
-        if plan.reasons[field] == "spec":
+        if plan.asked(field):
             number = plan[field]
             edits.set(at, int(number) if field == "eval.model_max_detections" else float(number), field)
     edits.set(("train", "device"), plan["run.device"], "run.device", "host")

@@ -60,13 +60,13 @@ def _optimizer(edits: Edits, plan: Plan) -> None:
 
 def _schedule(edits: Edits, plan: Plan, official: bool, length: str) -> Extras:
     fields = [f"train.schedule.{key}" for key in ("name", "milestones", "gamma", "min_lr")]
-    asked = next((field for field in fields if plan.reasons[field].startswith("spec")), None)
+    asked = next((field for field in fields if plan.asked(field)), None)
     if asked or not official:
         _scheduler(edits, plan, asked or length)
     warmup = "train.schedule.warmup_iterations"
-    if not official or plan.reasons[warmup] == "spec":
+    if not official or plan.asked(warmup):
         share = min(1.0, int(plan[warmup]) / int(plan["train.iterations"]))
-        field = warmup if plan.reasons[warmup] == "spec" else length
+        field = warmup if plan.asked(warmup) else length
         edits.set(("lr_multiplier", "warmup_length"), share, field)
     name = plan["train.schedule.name"]
     return rule_extra(plan) if name == "onecycle" or (name != "cosine" and plan["train.schedule.min_lr"]) else {}
