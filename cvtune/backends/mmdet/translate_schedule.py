@@ -78,8 +78,8 @@ def _schedule(edits: Edits, plan: Plan, length: Length) -> None:
     if warmup is not None:
         _scale_warmup(schedulers[warmup], plan, length)
         _follow_warmup(schedulers, official, warmup, length)
-        if not schedulers[warmup]["end"]:
-            del schedulers[warmup]
+    # MMEngine refuses a part without an iteration: no warm-up, or the last phase of a run of a few steps.
+    schedulers = [item for item in schedulers if item.get("begin", 0) < item.get("end", math.inf)]
     if schedulers != official:
         asked, kind = _who_asked(plan, length)
         edits.replace_list(("param_scheduler",), schedulers, asked, kind)

@@ -415,6 +415,14 @@ def test_a_cosine_that_follows_a_shorter_warm_up_ends_with_the_run(plan_for: Mak
     assert share == pytest.approx(285 / 280, abs=0.002)  # as in the official file
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 20])
+def test_a_run_of_a_few_steps_has_no_part_without_a_step(epochs: int, plan_for: MakePlan, tmp_path: Path) -> None:
+    plan = plan_for(model__family="yolox", images=4, data__batch_size=2, train__epochs=epochs)
+    schedulers = read(translate(plan), tmp_path)["param_scheduler"]
+    assert schedulers
+    assert all(item["begin"] < item["end"] for item in schedulers)
+
+
 def test_steps_after_an_inherited_end_are_taken(plan_for: MakePlan, tmp_path: Path) -> None:
     name = "faster_rcnn/faster-rcnn_r50-caffe-dc5_ms-3x_coco"
     official = read_official(name).content["param_scheduler"][1]
