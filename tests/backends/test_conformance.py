@@ -132,6 +132,7 @@ CASES = [
             "native": {"model": {"num_queries": 30, "encoder": {"num_layers": 1}, "decoder": {"num_layers": 2}}},
             "train__optimizer": {"name": "adamw", "lr": 0.0002},
             "train__iterations": 80,
+            "eval__model_max_detections": 30,
         },
         slow=True,
         halves=True,

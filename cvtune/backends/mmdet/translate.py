@@ -12,7 +12,7 @@ from cvtune.backends.mmdet.image_size import translate_size
 from cvtune.backends.mmdet.models import model_of_plan
 from cvtune.backends.mmdet.native import native_changes
 from cvtune.backends.mmdet.translate_data import translate_data
-from cvtune.backends.mmdet.translate_model import translate_model
+from cvtune.backends.mmdet.translate_model import check_queries, translate_model
 from cvtune.backends.mmdet.translate_schedule import translate_schedule
 from cvtune.backends.mmdet.weights_names import has_resnet_names, starting_weights
 from cvtune.backends.mmdet.zoo import read_official
@@ -56,6 +56,7 @@ def translate(plan: Plan) -> NativeConfig:
     translate_schedule(edits, plan)
     for path, value in list(native_changes(edits.config, plan.get("native") or {})):
         edits.set(path, value, "native")
+    check_queries(edits, plan)
     overrides = edits.overrides
     header = (
         f"# MMDetection config of `{plan['name']}`: {zoo} with {len(overrides)} overrides (overrides.json says why).\n"

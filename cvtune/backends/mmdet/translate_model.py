@@ -14,7 +14,7 @@ from cvtune.backends.stages import MOST_STAGES, check_frozen_stages
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
-__all__ = ["official_classes", "pretrained_places", "translate_model"]
+__all__ = ["check_queries", "official_classes", "pretrained_places", "translate_model"]
 
 # Heads whose classes are not the data's: region proposals have one, a branch for the background has its own.
 _OTHER_HEADS = ("rpn_head", "semantic_head", "mask_iou_rpn")
@@ -177,6 +177,8 @@ def _norm_layers(edits: Edits) -> Iterator[Path]:
             yield path
 
 
+# How many detections DETR's and Sparse R-CNN's kin start from.
+_QUERIES = ("num_queries", "num_proposals")
 _THRESHOLDS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "eval.model_max_detections": (("max_per_img",), ("max_per_image",)),
     "eval.score_threshold": (("score_thr",), ("filter_thr",)),
@@ -201,6 +203,25 @@ def threshold_places(config: Mapping[str, Any], field: str) -> list[Path]:
         for keys in _THRESHOLDS[field]
         if isinstance(edits.get((*stage, *keys)), int | float)
     ]
+
+
+def check_queries(edits: Edits, plan: Plan) -> None:
+    """Refuse more detections than a model of queries can have: its choice of the best ones would fail at prediction."""
+    model = edits.config["model"]
+    found = [node[key] for _, node in walk(model) for key in _QUERIES if isinstance(node.get(key), int)]
+    if not found:
+        return
+    # A softmax over the classes leaves one class a query (DETR's own rule), sigmoids leave each.
+    softmax = edits.get(("model", "bbox_head", "loss_cls", "use_sigmoid")) is False
+    queries, classes = max(found), len(plan["data.classes"])
+    limit = queries if softmax else queries * classes
+    for path in threshold_places(edits.config, "eval.model_max_detections"):
+        wanted = edits.get(path)
+        if wanted > limit:
+            raise UnsupportedError(
+                f"eval.model_max_detections: backend mmdet cannot do {wanted} with {plan['model.config']}, whose "
+                f"{queries} queries for {classes} classes give at most {limit} detections an image; nearest: {limit}"
+            )
 
 
 def _thresholds(edits: Edits, plan: Plan) -> None:

@@ -586,6 +586,22 @@ def test_mixed_precision_becomes_fp32_on_a_cpu_and_stays_on_a_gpu(plan_for: Make
             },
             "did you mean 'keep_ratio'",
         ),
+        (
+            {"model__family": "deformable_detr", "eval__model_max_detections": 1000},
+            "300 queries for 3 classes give at most 900 detections an image; nearest: 900",
+        ),
+        (
+            {"model__zoo": "detr/detr_r50_8xb2-150e_coco", "eval__model_max_detections": 101},
+            "100 queries for 3 classes give at most 100 detections an image; nearest: 100",
+        ),
+        (
+            {"model__zoo": "sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco", "eval__model_max_detections": 301},
+            "100 queries for 3 classes give at most 300 detections an image; nearest: 300",
+        ),
+        (
+            {"model__family": "mask2former", "native": {"model": {"panoptic_head": {"num_queries": 30}}}},
+            "30 queries for 3 classes give at most 90 detections an image; nearest: 90",
+        ),
     ],
 )
 def test_what_a_config_cannot_do_is_one_line(changes: dict[str, Any], fragment: str, plan_for: MakePlan) -> None:
