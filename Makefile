@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 # MMCV_WITH_OPS=0: mmcv without its compiled part, which cvtune.kernels stands in for. opencv-python-headless comes last:
 # mmcv wants opencv-python, both write the same folder, and only the headless one imports where there is no libGL.
+# compileall: pip compiles what it installs, but not a package that stays where it is.
 PIP_INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 FAST := -m "not real and not train and not slow"
 MINUTES ?= 10
@@ -21,6 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	MMCV_WITH_OPS=0 $(PIP_INSTALL) --editable '.[torchvision,mmdet-zoo,detectron2,loggers,test]'
 	$(BIN)/python tools/install_detectron2.py --constraint constraints.txt
 	$(PIP_INSTALL) --force-reinstall --no-deps opencv-python-headless
+	$(BIN)/python -m compileall -q cvtune
 	touch $@
 
 demo: $(VENV)/.installed ## synthetic data, a short fine-tuning, evaluation, a report
