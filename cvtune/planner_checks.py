@@ -35,13 +35,12 @@ def check_optimizer(optimizer: OptimizerSpec, name: str, config: str) -> None:
 
 
 def check_schedule(schedule: ScheduleSpec, name: str, config: str) -> None:
-    """Raise SpecError for a field that the rule in use, the spec's or that of `config`, does not read."""
+    """Raise SpecError for a field that the rule in use does not read: that of `config`, as the spec knows its own."""
     for key, rules in _RULES.items():
         value = getattr(schedule, key)
         if value in (None, "auto", 0) or name in rules:
             continue
-        of = "" if schedule.name else f", as {config} has it"
         raise SpecError(
-            f"train.schedule.{key}: got {value}, but the schedule is {name}{of}, which has no use for it; remove it, "
-            f"or set train.schedule.name: {' or '.join(rules)}"
+            f"train.schedule.{key}: got {value}, but the schedule is {name}, as {config} has it, which has no use for "
+            f"it; remove it, or set train.schedule.name: {' or '.join(rules)}"
         )

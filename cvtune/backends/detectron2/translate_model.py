@@ -12,10 +12,10 @@ from cvtune.backends.stages import check_frozen_stages
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
-__all__ = ["translate_model"]
+__all__ = ["NORMS", "norm_asked_by", "translate_model"]
 
 _RESNETS: Path = ("MODEL", "RESNETS")
-_NORMS = {"frozen": "FrozenBN", "batch": "BN", "sync": "SyncBN"}
+NORMS = {"frozen": "FrozenBN", "batch": "BN", "sync": "SyncBN"}
 # Every key that names a norm layer of a detector; the backbone's first.
 _NORM_KEYS: tuple[Path, ...] = tuple(
     ("MODEL", section, "NORM") for section in ("RESNETS", "FPN", "ROI_BOX_HEAD", "ROI_MASK_HEAD", "RETINANET")
@@ -57,14 +57,12 @@ def _check_frozen_stages(edits: Edits, plan: Plan) -> None:
 
 
 def _norm(edits: Edits, plan: Plan) -> None:
-    norm, reason = plan["model.norm"], plan.reasons["model.norm"]
-    wanted = _NORMS.get(norm)
+    norm = plan["model.norm"]
+    wanted = NORMS.get(norm)
     if wanted is not None and (norm != _official_norm(edits)):
-        asked = (
-            "model.norm" if reason == "spec" else "data.batch_size" if "images a device" in reason else "model.weights"
-        )
+        asked = norm_asked_by(plan)
         edits.set(_NORM_KEYS[0], wanted, asked)
-        if reason == "spec":
+        if plan.asked("model.norm"):
             for path in _NORM_KEYS[1:]:
                 if edits.get(path) in ("BN", "SyncBN") and norm != "frozen":
                     edits.set(path, wanted, asked)
@@ -74,8 +72,15 @@ def _norm(edits: Edits, plan: Plan) -> None:
                 edits.set(path, "BN", "run.devices", "host")
 
 
+def norm_asked_by(plan: Plan) -> str:
+    """The spec field behind another norm than the official one: its own, or what the plan chose it for."""
+    if plan.asked("model.norm"):
+        return "model.norm"
+    return "data.batch_size" if "images a device" in plan.reasons["model.norm"] else "model.weights"
+
+
 def _official_norm(edits: Edits) -> str | None:
-    return next((name for name, kind in _NORMS.items() if edits.get(_NORM_KEYS[0]) == kind), None)
+    return next((name for name, kind in NORMS.items() if edits.get(_NORM_KEYS[0]) == kind), None)
 
 
 def _thresholds(edits: Edits, plan: Plan) -> None:

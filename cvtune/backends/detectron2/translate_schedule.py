@@ -149,7 +149,7 @@ def set_periods(edits: Edits, plan: Plan, official: bool, evaluation: Path, chec
         every = int(plan["eval.every_epochs"])
         edits.set(evaluation, every * per_epoch, "eval.every_epochs")
     for field, unit in (("train.checkpoint.every_epochs", per_epoch), ("train.checkpoint.every_iterations", 1)):
-        if plan[field] and not (official and not plan.asked(field)):
+        if plan[field] and (not official or plan.asked(field)):
             edits.set(checkpoint, int(plan[field]) * unit, field)
     if not plan.recipe_is_official("train.seed"):
         edits.set(seed, int(plan["train.seed"]), "train.seed")

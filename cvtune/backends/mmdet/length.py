@@ -10,10 +10,10 @@ from cvtune.backends.mmdet.zoo import walk
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
-__all__ = ["LATE_HOOKS", "Length"]
+__all__ = ["Length"]
 
-LATE_HOOKS = ("YOLOXModeSwitchHook", "PipelineSwitchHook")
-"""Hooks that change how images are fed in the last epochs."""
+# Hooks that change how images are fed in the last epochs.
+_LATE_HOOKS = ("YOLOXModeSwitchHook", "PipelineSwitchHook")
 
 
 class Length:
@@ -91,7 +91,7 @@ class Length:
 
     def _counted_in_epochs(self) -> Iterator[str]:
         """What the config does at an epoch, which a loop by iteration never reaches."""
-        yield from (hook["type"] for hook in self.edits.get(("custom_hooks",)) or [] if hook["type"] in LATE_HOOKS)
+        yield from (hook["type"] for hook in self.edits.get(("custom_hooks",)) or [] if hook["type"] in _LATE_HOOKS)
         yield from ("initial_epoch" for _, node in walk(self.edits.get(("model",))) if "initial_epoch" in node)
 
 

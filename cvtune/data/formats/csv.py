@@ -273,15 +273,18 @@ def _normalised(files: Iterable[_File]) -> bool:
 
 def _with_cells_told(files: list[_File], source: ReadSource, receipt: Receipt) -> list[_File]:
     """The tables, with what the four numbers of a box in one cell are, which is told over all of them."""
-    if not any(file.columns.kind in IN_ONE_CELL.values() for file in files):
+    untold = IN_ONE_CELL.values()
+    if not any(file.columns.kind in untold for file in files):
         return files
     boxes = BoxNumbers()
     finders = _finders(files, source)
     for file in files:
+        if file.columns.kind not in untold:
+            continue
         sizes: dict[str, tuple[int, int] | None] = {}
         for row in file.table.rows:
             name, numbers = _text(row.cells[file.columns.at["image"]]), _numbers(row, file.columns)
-            if numbers is None or file.columns.kind not in IN_ONE_CELL.values():
+            if numbers is None:
                 continue
             if name not in sizes:
                 sizes[name] = _size([row], file.columns) or known_size(finders.find(name, file.path)[0])
@@ -290,7 +293,7 @@ def _with_cells_told(files: list[_File], source: ReadSource, receipt: Receipt) -
     receipt.note("box-layout-found", str(source.path), layout.describe())
     return [
         replace(file, columns=replace(file.columns, kind=IN_ONE_CELL[layout.kind]))
-        if file.columns.kind in IN_ONE_CELL.values()
+        if file.columns.kind in untold
         else file
         for file in files
     ]

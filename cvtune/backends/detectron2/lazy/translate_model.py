@@ -15,6 +15,7 @@ from cvtune.backends.detectron2.lazy.keys import (
     thresholds,
 )
 from cvtune.backends.detectron2.models import Model, change
+from cvtune.backends.detectron2.translate_model import NORMS, norm_asked_by
 from cvtune.backends.detectron2.weights_names import WEIGHTS_PATHS
 from cvtune.backends.edits import Edits
 from cvtune.backends.stages import check_frozen_stages
@@ -23,7 +24,6 @@ from cvtune.plan import Plan
 
 __all__ = ["translate_model"]
 
-_NORMS = {"frozen": "FrozenBN", "batch": "BN", "sync": "SyncBN"}
 _WEIGHTS = WEIGHTS_PATHS[1]
 
 
@@ -59,23 +59,21 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
 
 
 def _norm(edits: Edits, plan: Plan) -> None:
-    norm, reason = plan["model.norm"], plan.reasons["model.norm"]
-    wanted = _NORMS.get(norm)
+    norm = plan["model.norm"]
+    wanted = NORMS.get(norm)
     backbone, heads = backbone_norms(edits.config), head_norms(edits.config)
     if not backbone:
-        if reason == "spec" and norm != "official":
+        if plan.asked("model.norm") and norm != "official":
             raise UnsupportedError(
                 f"model.norm: backend detectron2 cannot do {norm} with {plan['model.config']}, whose model is "
                 "MMDetection's; nearest: official, or backend mmdet"
             )
         return
     if wanted is not None and wanted != norm_name(edits.get(backbone[0])):
-        asked = (
-            "model.norm" if reason == "spec" else "data.batch_size" if "images a device" in reason else "model.weights"
-        )
+        asked = norm_asked_by(plan)
         for path in backbone:
             edits.set(path, wanted, asked)
-        if reason == "spec" and norm != "frozen":
+        if plan.asked("model.norm") and norm != "frozen":
             for path in heads:
                 if norm_name(edits.get(path)) in ("BN", "SyncBN"):
                     edits.set(path, wanted, asked)
