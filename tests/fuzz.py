@@ -2,7 +2,9 @@
 
 python tests/fuzz.py [--minutes 10] [FORMAT ...]        ends with 1 at the first input that a reader does not survive
 
-Hypothesis makes the inputs, in rounds of seeds 0, 1, ..., and shrinks what fails; `test_robustness.py` is a short form.
+What is damaged: the set that the format's writer makes and every set of the format among the tests' samples and layouts,
+in turn. Hypothesis makes the inputs, in rounds of seeds 0, 1, ..., and shrinks what fails; `test_robustness.py` is a
+short form.
 """
 
 from __future__ import annotations
@@ -19,39 +21,62 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "data" / "formats"))
 
+from test_layouts import LAYOUTS
 from test_robustness import damage_and_read, made
-from test_samples import SAMPLES
+from test_samples import SAMPLES, put
 
 from cvtune.data.formats import FORMATS
 
 ROUND = 100  # inputs; the time is looked at between rounds
 
 
-def fuzz(name: str, seconds: float) -> int:
-    """Read damaged files of a format for some seconds; how many. Raises what a reader does not survive."""
+def sets_of(name: str, root: Path) -> list[Path]:
+    """Make every known set of a format, each in its folder."""
+    folders: list[Path] = []
+
+    def folder() -> Path:
+        folders.append(root / str(len(folders)))
+        folders[-1].mkdir()
+        return folders[-1]
+
+    if not made(name, folder()):  # a format without a writer
+        folders.pop()
+    for sample, make in SAMPLES.items():
+        if sample.split(":")[0] == name:
+            make(folder())
+    for files, format, *_ in LAYOUTS.values():
+        if format == name:
+            root_of_set = folder()
+            for file, content in files.items():
+                put(root_of_set / file, None if isinstance(content, tuple) else content)  # a tuple is a picture's size
+    return folders
+
+
+def fuzz(name: str, seconds: float) -> tuple[int, int]:
+    """Read damaged files of a format for some seconds; how many, of how many sets. Raises what a reader does not survive."""
     inputs = 0
     with tempfile.TemporaryDirectory() as text:
-        folder = Path(text)
-        files = made(name, folder)
-        if not files:  # a format without a writer
-            SAMPLES[name](folder)
-            files = sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix != ".jpg")
-        originals = {file: file.read_bytes() for file in files}
+        root = Path(text)
+        sets = []
+        for folder in sets_of(name, root):
+            files = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".jpg")
+            sets.append((folder, {file: file.read_bytes() for file in files}))
         end = time.monotonic() + seconds
         for number in itertools.count():
+            folder, originals = sets[number % len(sets)]
 
             @seed(number)
             @settings(max_examples=ROUND, deadline=None, suppress_health_check=list(HealthCheck), database=None)
             @given(data=st.data())
-            def some(data: st.DataObject) -> None:
+            def some(data: st.DataObject, folder: Path = folder, originals: dict[Path, bytes] = originals) -> None:
                 nonlocal inputs
                 inputs += 1
                 damage_and_read(name, folder, originals, data)
 
             some()
             if time.monotonic() >= end:
-                return inputs
-    return inputs
+                return inputs, len(sets)
+    return inputs, len(sets)
 
 
 def main() -> None:
@@ -60,7 +85,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10, help="for each format")
     arguments = parser.parse_args()
     for name in arguments.formats:
-        print(f"{name}: {fuzz(name, 60 * arguments.minutes):,} inputs survived", flush=True)
+        inputs, sets = fuzz(name, 60 * arguments.minutes)
+        print(f"{name}: {inputs:,} inputs survived, of {sets} sets", flush=True)
 
 
 if __name__ == "__main__":

@@ -86,13 +86,15 @@ def damage_and_read(name: str, folder: Path, originals: dict[Path, bytes], data:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", message="__array__ implementation", category=DeprecationWarning)
-        with contextlib.suppress(CvtuneError):
-            module.subsets(folder)
         for source in (folder, file):
             assert module.detect(source) is None or isinstance(module.detect(source), str)
+        sources = [ReadSource(folder), ReadSource(file)]
+        with contextlib.suppress(CvtuneError):
+            sources += [ReadSource(folder, subset=part) for part in module.subsets(folder)]
+        for source in sources:
             receipt = Receipt()
             try:
-                dataset = module.read(ReadSource(source), receipt)
+                dataset = module.read(source, receipt)
             except CvtuneError as error:
                 lines = str(error).split("\n")
                 dataset = None
