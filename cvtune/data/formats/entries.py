@@ -36,6 +36,7 @@ from cvtune.errors import DataError
 
 __all__ = [
     "MOST_PIXELS",
+    "ROUNDING",
     "Entry",
     "Patch",
     "Shape",

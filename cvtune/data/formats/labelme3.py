@@ -84,7 +84,7 @@ def _is_labelme(root: Element) -> bool:
     if root.tag != "annotation":
         return False
     objects = root.findall("object")
-    shaped = any(o.find("polygon") is not None or o.find("segm") is not None for o in objects)
+    shaped = any(o.find(tag) is not None for o in objects for tag in ("polygon/pt", "segm"))
     boxed = any(o.find("bndbox") is not None for o in objects)
     return not boxed and (shaped or root.find("imagesize") is not None)
 

@@ -13,7 +13,7 @@ __all__ = ["folders_in", "kinds_below", "levels", "names_in", "walk"]
 LOOK_AT = 8
 HEAD = 1 << 20  # bytes
 TAGS = {
-    "<annotation>": re.compile(rb"<annotation[\s>/]"),
+    "<annotation>": re.compile(rb"<(annotation|doc|HRSC_Image)[\s>/]"),
     "<annotations>": re.compile(rb"<annotations[\s>/]"),
     "<polygon>": re.compile(rb"<(polygon|segm|imagesize)[\s>/]"),
 }

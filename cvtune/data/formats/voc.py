@@ -17,6 +17,7 @@ from cvtune.data.far_images import FarImages
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.voc_objects import Judged, Masks, Numbers, find_origin, judge
+from cvtune.data.formats.voc_relatives import as_voc
 from cvtune.data.formats.voc_xml import (
     ANNOTATIONS,
     MASKS,
@@ -79,7 +80,7 @@ def detect(path: Path) -> str | None:
 def _root(file: Path) -> Element | None:
     """The root of an XML file; None of one that is damaged, which tells nothing here, and is an error when read."""
     try:
-        return parse_xml(file)
+        return as_voc(parse_xml(file))
     except DataError:
         return None
 
@@ -338,7 +339,7 @@ def _report(
         receipt.note("parts-lost", str(layout.annotations), f"{parts:,} <part>")
     unknown = Counter(tag for o in odd for tag in o.unknown)
     for tag, n in unknown.items():
-        code = "mask-not-read" if tag in {"polygon", "mask", "segmentation", "segm"} else "attributes-lost"
+        code = "mask-not-read" if tag in {"polygon", "mask", "segmentation", "segm", "pixels"} else "attributes-lost"
         receipt.note(code, str(layout.annotations), f"<{tag}> of {n:,} objects")
     owners: dict[Path, str] = {}
     for file in files:

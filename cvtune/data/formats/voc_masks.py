@@ -19,7 +19,7 @@ from cvtune.data.formats.voc_xml import VocFile, VocLayout
 from cvtune.data.geometry import mask_to_rle, rle_bbox_xywh
 from cvtune.errors import DataError
 
-__all__ = ["Match", "find_masks", "match_masks"]
+__all__ = ["LEAST", "Match", "find_masks", "iou", "match_masks"]
 
 VOID = frozenset({255, (224 << 16) | (224 << 8) | 192})  # as a place in the palette, and as a colour
 LEAST = 0.5  # intersection over union of the mask's box and the object's; VOC's own are above 0.7 almost always
@@ -85,7 +85,7 @@ def match_masks(masks: Sequence[InstanceMask], boxes: Mapping[int, tuple[str, Bo
     """
     pairs = []
     for (n, mask), (index, (name, box)) in itertools.product(enumerate(masks), boxes.items()):
-        overlap = _iou(mask.bbox_xywh, box)
+        overlap = iou(mask.bbox_xywh, box)
         if overlap >= LEAST and mask.name in {None, name}:
             pairs.append((mask.value != index, -overlap, n, index))
     taken: dict[int, tuple[InstanceMask, float]] = {}
@@ -163,7 +163,8 @@ def _palette() -> Iterable[int]:
         yield (red << 16) | (green << 8) | blue
 
 
-def _iou(a: BoxXywh, b: BoxXywh) -> float:
+def iou(a: BoxXywh, b: BoxXywh) -> float:
+    """The overlap of two boxes, in [0, 1]."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     inside = max(width, 0.0) * max(height, 0.0)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cvtune.data.coco import Annotation, Rle, Segmentation, make_annotation
-from cvtune.data.formats.texts import number
 from cvtune.data.formats.voc_xml import VocFile, VocObject
 from cvtune.data.receipt import Receipt
 
 __all__ = ["InstanceMask", "Judged", "Masks", "Numbers", "Origin", "find_origin", "judge"]
 
 Corners = tuple[float, float, float, float]
+Extra = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +76,20 @@ def judge(file: VocFile, origin: int, masks: Sequence[InstanceMask], numbers: Nu
     """
     judged = Judged()
     first, image_id, category_ids = numbers
-    if not masks and all(o.corners and o.name for o in file.objects):
+    if not masks and all(map(_is_plain, file.objects)):
         judged.annotations = _plain(file, origin, numbers, receipt)
         return judged
     # Sets of plain boxes, which most are, are read without what decodes masks.
     from cvtune.data.formats.voc_masks import match_masks
     from cvtune.data.geometry import rle_to_mask, segmentation_area
 
-    boxes: dict[int, tuple[Corners, Segmentation | None]] = {}
+    boxes: dict[int, tuple[Corners, Segmentation | None, Extra]] = {}
     for o in file.objects:
-        rotated = _rotated(o, file, receipt) if not _has_box(o) and o.rotated is not None else None
-        if rotated is not None:
-            boxes[o.place] = rotated
-        elif _has_box(o) or o.rotated is None:
-            box = _box(o, file, origin, receipt)
-            if box is not None:
-                boxes[o.place] = (box, None)
-    match = match_masks(masks, {index: (file.objects[index - 1].name, box) for index, (box, _) in boxes.items()})
+        if (placed := _placed(o, file, origin, receipt)) is not None:
+            boxes[o.place] = placed
+    match = match_masks(masks, {index: (file.objects[index - 1].name, box) for index, (box, *_) in boxes.items()})
     segmentation: Segmentation | None
-    for index, (box, segmentation) in boxes.items():
+    for index, (box, segmentation, extra) in boxes.items():
         o = file.objects[index - 1]
         area = box[2] * box[3]
         if index in match.masks:
@@ -108,7 +102,7 @@ def judge(file: VocFile, origin: int, masks: Sequence[InstanceMask], numbers: Nu
         if segmentation is not None:
             area = segmentation_area(segmentation, (file.height, file.width))
         judged.annotations.append(
-            Annotation(first + index, image_id, category_ids[o.name], box, area, _is_crowd(o), segmentation, o.extra)
+            Annotation(first + index, image_id, category_ids[o.name], box, area, _is_crowd(o), segmentation, extra)
         )
     for n, mask in enumerate(match.rest, start=1):
         judged.more_classes.append(mask.name)
@@ -147,43 +141,64 @@ def _plain(file: VocFile, origin: int, numbers: Numbers, receipt: Receipt) -> li
             box = x0, y0, x1 - x0, y1 - y0
         elif (box := _box(o, file, origin, receipt)) is None:
             continue
-        crowd = "attributes" in extra and _is_crowd(o)
         area = box[2] * box[3]
-        annotations.append(make_annotation(first + place, image_id, category_ids[name], box, area, crowd, None, extra))
+        annotations.append(make_annotation(first + place, image_id, category_ids[name], box, area, False, None, extra))
     return annotations
 
 
-def _rotated(o: VocObject, file: VocFile, receipt: Receipt) -> tuple[Corners, Segmentation] | None:
-    """roLabelImg's centre, size and angle (radians, clockwise) as a polygon and the box around it.
+def _placed(
+    o: VocObject, file: VocFile, origin: int, receipt: Receipt
+) -> tuple[Corners, Segmentation | None, Extra] | None:
+    """An object's box, its polygons and fields; None, and a drop, where it has no box.
 
-    Its numbers are continuous and 0-based whatever the origin of the set's upright boxes.
+    Polygons that do not fit the upright box beside them are another thing than the object's outline.
     """
-    where, name = f"{file.label} object {o.place}", o.name or None
-    assert o.rotated is not None
-    said = ", ".join(
-        f"{key}={value or 'missing'}" for key, value in zip(("cx", "cy", "w", "h", "angle"), o.rotated, strict=True)
-    )
-    if name is None:
-        receipt.drop("class-missing", where, f"rotated box {said}")
-        return None
-    cx, cy, w, h, angle = map(number, o.rotated)
-    if not math.isfinite(cx + cy + w + h + angle):
-        receipt.drop("box-not-numeric", where, said, name)
-        return None
-    if w <= 0 or h <= 0:
-        receipt.drop("box-inverted" if min(w, h) < 0 else "box-zero-area", where, said, name)
-        return None
+    from cvtune.data.formats.entries import ROUNDING
+    from cvtune.data.formats.voc_masks import LEAST, iou
+    from cvtune.data.formats.voc_shapes import shape_of, within
     from cvtune.data.geometry import segmentation_bbox_xywh
-    from cvtune.data.outlines import box_polygon
 
-    polygon = box_polygon(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2, math.degrees(angle))
-    polygon.flags.writeable = False
-    box = segmentation_bbox_xywh((polygon,), (file.height, file.width))
-    if box[2] <= 0 or box[3] <= 0:
-        receipt.drop("box-outside", where, f"{said} in an image of {file.width}x{file.height}", name)
+    shape = shape_of(o, origin) if o.name else None
+    where, size_wh = f"{file.label} object {o.place}", (file.width, file.height)
+    box = None
+    if shape is None or (_has_box(o) and not shape.around):
+        if (box := _box(o, file, origin, receipt)) is None:
+            return None
+        if shape is None:
+            return box, None, o.extra
+    if box is None and shape.fault is not None:
+        receipt.drop(*_at(shape.fault, where), o.name)
         return None
-    receipt.repair("rotation-as-polygon", where, said, name)
-    return box, (polygon,)
+    kept, out = within(shape, size_wh) if shape.polygons else ((), 0.0)
+    around = segmentation_bbox_xywh(kept, size_wh[::-1]) if kept else (0.0, 0.0, 0.0, 0.0)
+    if box is None and not kept:
+        receipt.drop("box-outside", where, f"nothing of it in an image of {file.width}x{file.height}", o.name)
+        return None
+    if box is not None and iou(box, around) < LEAST:
+        fault = shape.fault or ("mask-not-read", "its polygon does not fit its box")
+        receipt.repair(*_at(fault, where), o.name)
+        return box, None, o.extra
+    for repair in shape.repairs:
+        receipt.repair(*_at(repair, where), o.name)
+    if out > ROUNDING:
+        receipt.repair("mask-clipped", where, f"{out:.2f} px out of {file.width}x{file.height}", o.name)
+    extra = o.extra
+    if shape.around:  # the angle is in the polygon now
+        attributes = {key: value for key, value in extra["attributes"].items() if key != "rotation"}
+        extra = {**extra, "attributes": attributes} if attributes else {**extra}
+        if not attributes:
+            del extra["attributes"]
+    return around if box is None else box, kept, extra
+
+
+def _at(said: tuple[str, str], where: str) -> tuple[str, str, str]:
+    """(code, where, detail)"""
+    return said[0], where, said[1]
+
+
+def _is_plain(o: VocObject) -> bool:
+    """Whether an object is a named box and nothing more."""
+    return bool(o.corners and o.name) and not (o.rotated or o.outlines or "attributes" in o.extra)
 
 
 def find_origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> Origin:

@@ -16,8 +16,10 @@ from xml.etree.ElementTree import Element
 
 from cvtune.data.coco import is_plausible_size
 from cvtune.data.formats.listing import names_in
+from cvtune.data.formats.texts import number
 from cvtune.data.formats.voc_pattern import FLAGS as QUICK_FLAGS
 from cvtune.data.formats.voc_pattern import HEAD, match_file
+from cvtune.data.formats.voc_relatives import as_voc
 from cvtune.data.formats.xml_files import content_of, guessed_encoding, parse_content
 from cvtune.data.helpers import spread
 from cvtune.errors import DataError, nearest
@@ -40,9 +42,11 @@ MASKS = "SegmentationObject"
 DEEPER = ("*/Annotations", "*/*/Annotations")
 COORDINATES = ("xmin", "ymin", "xmax", "ymax")
 ROTATED = ("cx", "cy", "w", "h", "angle")
+# DIOR-R's <robndbox> holds the corners instead.
+CORNERS = ("left_top", "right_top", "right_bottom", "left_bottom")
 # What an <object> is known to hold; anything else is reported as lost.
 KNOWN_TAGS = frozenset(
-    {"name", "bndbox", "robndbox", "pose", "truncated", "difficult", "occluded", "occlusion", "attributes"}
+    {"name", "bndbox", "robndbox", "polygon", "pose", "truncated", "difficult", "occluded", "occlusion", "attributes"}
 )
 # What `cvtune convert` writes about its own files.
 ORIGIN = re.compile(r"pixels from ([01])$")
@@ -50,6 +54,8 @@ FLAGS = ("pose", "truncated", "difficult", "occluded", "occlusion")
 WHOLE = {"0": 0, "1": 1}
 # Nothing of the object: bookkeeping of labelling tools.
 IGNORED_TAGS = frozenset({"deleted", "verified", "date", "id", "part", "type"})
+# <x1>, <y1>, <x2>, ... of a <polygon>, as Roboflow writes them.
+NUMBERED = re.compile(r"([xy])(\d{1,6})")
 
 
 class VocObject(NamedTuple):
@@ -57,7 +63,7 @@ class VocObject(NamedTuple):
 
     `corners` are those of its <bndbox>, None without one, or where one is no finite number; `coordinates` are the texts
     of a <bndbox>, or None where they say no more than `corners`. `rotated` are the centre, width, height and angle of
-    roLabelImg's <robndbox>, or None.
+    roLabelImg's <robndbox>, or None; `outlines` the corners x, y, x, y, ... of each <polygon>.
     """
 
     place: int
@@ -68,6 +74,7 @@ class VocObject(NamedTuple):
     parts: int = 0
     unknown: tuple[str, ...] = ()
     rotated: tuple[str, ...] | None = None
+    outlines: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +199,10 @@ def is_voc(root: Element) -> bool:
         return False
     objects = root.findall("object")
     if objects:
-        return any(o.find("bndbox") is not None or o.find("robndbox") is not None for o in objects) or all(
+        return any(o.find(tag) is not None for o in objects for tag in ("bndbox", "robndbox", "polygon/x1")) or all(
             o.find("polygon") is None for o in objects
         )
-    return root.find("size") is not None or root.find("filename") is not None
+    return len(root) == 0 or root.find("size") is not None or root.find("filename") is not None
 
 
 def read_voc_files(layout: VocLayout) -> list[VocFile | str]:
@@ -224,7 +231,7 @@ def _fields(path: Path) -> Any:
         return _of_mask(content)
     found, encoding = _matched(content), ""
     if found is None:
-        root, encoding = parse_content(content, path), guessed_encoding(content)
+        root, encoding = as_voc(parse_content(content, path)), guessed_encoding(content)
         if not is_voc(root):
             return str(root.tag)
         found = _head(root), [_object(o, i) for i, o in enumerate(root.iterfind("object"), start=1)]
@@ -266,7 +273,8 @@ def _matched(content: bytes) -> tuple[dict[str, str | None], list[tuple[Any, ...
         return None
     extras = list(map(_extra, names, *flags))
     stripped = [extra["name"] for extra in extras]
-    return said, list(zip(count(1), stripped, repeat(None), corners, extras, repeat(0), repeat(()), repeat(None)))
+    more = (repeat(0), repeat(()), repeat(None), repeat(()))  # as of VocObject's defaults
+    return said, list(zip(count(1), stripped, repeat(None), corners, extras, *more))
 
 
 @lru_cache(maxsize=4096)
@@ -300,10 +308,32 @@ def _object(element: Element, index: int) -> tuple[Any, ...]:
         x0, y0, x1, y1 = (said.get(key, "").strip() for key in COORDINATES)
         corners = _numbers((x0, y0, x1, y1))
         coordinates = (x0, y0, x1, y1) if corners is None else None
+    outlines: list[tuple[float, ...]] = []
     if "robndbox" in children:
-        rotated = tuple(_text(children["robndbox"], key) for key in ROTATED)
-    unknown = tuple(sorted(children.keys() - KNOWN_TAGS - IGNORED_TAGS))
-    return index, name, coordinates, corners, extra, parts, unknown, rotated
+        turned = [number(_text(children["robndbox"], f"{side}_{at}")) for at in CORNERS for side in "xy"]
+        if all(map(math.isfinite, turned)):
+            outlines.append(tuple(turned))
+        else:
+            rotated = tuple(_text(children["robndbox"], key) for key in ROTATED)
+    lost = children.keys() - KNOWN_TAGS - IGNORED_TAGS
+    if "polygon" in children:
+        outlines += filter(None, map(_outline, element.iterfind("polygon")))
+        lost |= set() if outlines else {"polygon"}
+    return index, name, coordinates, corners, extra, parts, tuple(sorted(lost)), rotated, tuple(outlines)
+
+
+def _outline(polygon: Element) -> tuple[float, ...]:
+    """The corners of a polygon, by number or as <pt>s, the first once; NaN for what is no number."""
+    sides: dict[str, dict[int, str]] = {"x": {}, "y": {}}
+    for child in polygon:
+        if found := NUMBERED.fullmatch(child.tag):
+            sides[found[1]][int(found[2])] = child.text or ""
+    texts = [(sides["x"].get(n, ""), sides["y"].get(n, "")) for n in sorted(sides["x"].keys() | sides["y"].keys())]
+    texts = texts or [(_text(point, "x"), _text(point, "y")) for point in polygon.iterfind("pt")]
+    corners = [(number(x), number(y)) for x, y in texts]
+    if len(corners) > 3 and corners[0] == corners[-1]:
+        corners.pop()
+    return tuple(side for corner in corners for side in corner)
 
 
 def _numbers(texts: tuple[str, str, str, str]) -> tuple[float, float, float, float] | None:
