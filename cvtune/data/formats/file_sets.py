@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cvtune.data.far_images import LABEL_FOLDERS, FarImages, without_address
+from cvtune.data.far_images import LABEL_FOLDERS, FarImages, split_words, without_address
 from cvtune.data.formats.listing import levels
 from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
 
-__all__ = ["FileSet", "Finders", "detected", "find_files"]
+__all__ = ["FileSet", "Finders", "detected", "find_files", "folders_apart"]
 
 # Of a folder of many files not all are opened to tell what they are.
 LOOK_AT = 8
@@ -22,11 +22,12 @@ DEEPEST = 3
 
 @dataclass(frozen=True)
 class FileSet:
-    """`files` in order, below `root`; `subsets` are the folders right below it, where all files are in two or more."""
+    """`files` in order, below `root`; `subsets` are the folders that `folders_apart` finds, so many below the root."""
 
     root: Path
     files: tuple[Path, ...]
     subsets: tuple[str, ...] = ()
+    depth: int = 0
 
     def label(self, file: Path) -> str:
         """The file's path below the root, as messages call it."""
@@ -43,7 +44,7 @@ class FileSet:
         if subset not in self.subsets:
             allowed = ", ".join(self.subsets) or "none"
             raise DataError(f"{self.root}: no subset {subset!r}; allowed: {allowed}{nearest(subset, self.subsets)}")
-        return tuple(file for file in self.files if file.relative_to(self.root).parts[0] == subset)
+        return tuple(file for file in self.files if file.relative_to(self.root).parts[self.depth] == subset)
 
 
 def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
@@ -54,9 +55,28 @@ def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
     if path.is_file():
         return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
     names = _names(path, suffixes, deep)
-    folders = tuple(dict.fromkeys(parts[0] for parts in names if len(parts) > 1))
-    apart = len(folders) > 1 and all(len(parts) > 1 for parts in names)
-    return FileSet(path, tuple(path.joinpath(*parts) for parts in names), folders if apart else ())
+    depth, folders = folders_apart(names)
+    return FileSet(path, tuple(path.joinpath(*parts) for parts in names), folders, depth)
+
+
+def folders_apart(names: Sequence[tuple[str, ...]], only_splits: bool = False) -> tuple[int, tuple[str, ...]]:
+    """The folders that keep a set's files apart, and how many folders above them all files share.
+
+    Right below the set's folder they may have any names, deeper down those of splits alone; none where a file lies in
+    no such folder, or all in one.
+
+    Args:
+        names: files, each as the folders above it and its name.
+        only_splits: whether they must have names of splits right below the set's folder, too.
+    """
+    depth = 0
+    while names and all(len(parts) > depth + 2 and parts[depth] == names[0][depth] for parts in names):
+        depth += 1
+    folders = tuple(dict.fromkeys(parts[depth] for parts in names if len(parts) > depth + 1))
+    apart = len(folders) > 1 and all(len(parts) > depth + 1 for parts in names)
+    if apart and (depth or only_splits):
+        apart = all(split_words((folder,)) for folder in folders)
+    return (depth, folders) if apart else (0, ())
 
 
 def _names(path: Path, suffixes: tuple[str, ...], deep: bool) -> list[tuple[str, ...]]:
@@ -114,8 +134,8 @@ class Finders:
     def find(self, name: str, file: Path, stem: bool = False) -> tuple[Path | None, str]:
         """(the image's path or None, what it is called).
 
-        It is called by its path below the folder it was found in, or below the root of the set where that is the
-        annotation's own folder: images of one name in several folders stay apart.
+        It is called by its path below the folder it was found in, or below the root of the set where that is in the
+        annotation's own folders: images of one name in several folders stay apart.
 
         Args:
             name: as the annotation says it; slashes of either kind.
@@ -155,4 +175,6 @@ class Finders:
             rest = Path(parts[-1]) if parts and outside else Path(*parts)
             return None, (below / (rest if parts else file.stem)).as_posix()
         path, folder = found
-        return path, path.relative_to(self._root if folder == file.parent else folder).as_posix()
+        # Each split has its own `images`, and its own frame_000000.
+        own_folder = folder == file.parent or (below.parts and path.is_relative_to(self._root / below.parts[0]))
+        return path, path.relative_to(self._root if own_folder else folder).as_posix()

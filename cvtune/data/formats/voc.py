@@ -218,7 +218,7 @@ def _masks(layout: VocLayout, files: Sequence[VocFile]) -> Masks:
 
 def _finder(layout: VocLayout, images: Path | None, folder: tuple[str, ...]) -> ImageFinder:
     """Where to look for the images of XML files; of a set in splits, of those in `folder` below the root."""
-    top = folder[:1] if layout.splits else ()
+    top = folder[layout.depth : layout.depth + 1] if layout.splits else ()
     if images is not None:
         if not images.is_dir():
             raise DataError(f"{images}: no such folder of images; correct `images`")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element
 
 from cvtune.data.coco import is_plausible_size
+from cvtune.data.formats.file_sets import folders_apart
 from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.texts import number
 from cvtune.data.formats.voc_pattern import FLAGS as QUICK_FLAGS
@@ -104,7 +105,7 @@ class VocLayout:
     """Where things are: `root` for labels in messages, the folder of XML files, the lists.
 
     `names` are the XML files in order, each as the folders below `annotations` and its name. `splits` are the folders
-    right below the root where the XML files lie in two or more of them, and in no folder above.
+    that keep them apart, `depth` folders below `annotations`.
     """
 
     root: Path
@@ -112,6 +113,7 @@ class VocLayout:
     image_sets: Path | None
     names: tuple[tuple[str, ...], ...]
     splits: tuple[str, ...] = ()
+    depth: int = 0
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
@@ -154,17 +156,18 @@ def find_layout(path: Path) -> VocLayout:
     # Exports put the XML of images in subfolders into subfolders; a flat folder's subfolders are other things.
     deep = annotations.name in ANNOTATIONS
     xml = tuple(names_in(annotations, (".xml",), deep))
-    splits: tuple[str, ...] = ()
     if not xml:
         xml = tuple(names_in(annotations, (".xml",), deep=True))
-        splits = tuple(dict.fromkeys(parts[0] for parts in xml if len(parts) > 1))
     if not xml and (root / MASKS).is_dir():
         annotations, xml = root / MASKS, tuple(names_in(root / MASKS, (".png",), deep=True))
     if not xml:
         raise DataError(f"{path}: no .xml file in {annotations}; give the folder of the VOC annotations")
     sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", "DET", "CLS-LOC", ".")]
     image_sets = next((folder for folder in sets if names_in(folder, (".txt",))), None)
-    return VocLayout(root, annotations, image_sets, xml, splits if len(splits) > 1 else ())
+    # Below `Annotations` folders may be anything: those of images, of classes.
+    apart = annotations.name != MASKS and not (deep and image_sets is not None)
+    depth, splits = folders_apart(xml, only_splits=deep) if apart else (0, ())
+    return VocLayout(root, annotations, image_sets, xml, splits, depth)
 
 
 def _annotations(root: Path) -> Path | None:
@@ -180,7 +183,7 @@ def subset_ids(layout: VocLayout, name: str) -> list[str]:
     """
     allowed = layout.subsets()
     if name in layout.splits:
-        return [layout.key(parts) for parts in layout.names if parts[0] == name]
+        return [layout.key(parts) for parts in layout.names if parts[layout.depth] == name]
     path = (layout.image_sets or layout.root) / f"{name}.txt"
     if layout.image_sets is None or not re.fullmatch(r"[^\\/]+", name) or not path.is_file():
         listed = ", ".join(allowed) if allowed else "none, there is no ImageSets folder"

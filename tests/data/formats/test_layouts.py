@@ -46,6 +46,12 @@ def coco(name: str) -> str:
     )
 
 
+def labelme(name: str) -> str:
+    shape = {"label": "cat", "points": [[1, 2], [20, 2], [20, 30]], "shape_type": "polygon"}
+    return json.dumps({"shapes": [shape], "imagePath": name, "imageData": None, "imageHeight": 48, "imageWidth": 64})
+
+
+NEU = ((1, "train", "crazing"), (1, "train", "patches"), (9, "validation", "crazing"))
 TRACKS = (
     "<annotations><version>1.1</version><meta><task><size>3</size><original_size><width>64</width><height>48</height>"
     "</original_size><labels><label><name>cat</name></label></labels></task></meta>"
@@ -131,6 +137,36 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
         },
         "voc", (), 1, {"cat": 1},
     ),
+    "NEU-DET on Kaggle": (
+        {
+            **{f"NEU-DET/{p}/annotations/{n}_{i}.xml": voc(f"{n}_{i}.jpg") for i, p, n in NEU},
+            **{f"NEU-DET/{p}/images/{n}/{n}_{i}.jpg": PICTURE for i, p, n in NEU},
+        },
+        "voc", ("train", "validation"), 3, {"cat": 3},
+    ),
+    "TensorFlow's object detection": (
+        splits("images/train", "images/test", **{"1.xml": voc("1.jpg"), "1.jpg": PICTURE}),
+        "voc", ("test", "train"), 2, {"cat": 2},
+    ),
+    "VOC, annotations and images in splits": (
+        {
+            **{f"annotations/{split}/a.xml": voc("a.jpg") for split in ("train", "val")},
+            **{f"images/{split}/a.jpg": PICTURE for split in ("train", "val")},
+        },
+        "voc", ("train", "val"), 2, {"cat": 2},
+    ),
+    "LabelMe, labels and images in splits": (
+        {
+            **{f"labels/{split}/a.json": labelme(f"..\\..\\images\\{split}\\a.jpg") for split in ("train", "val")},
+            **{f"images/{split}/a.jpg": PICTURE for split in ("train", "val")},
+        },
+        "labelme", ("train", "val"), 2, {"cat": 2},
+    ),
+    "LabelMe, splits of labels and images": (
+        splits("train", "val", **{"labels/a.json": labelme("..\\images\\a.jpg"), "images/a.jpg": PICTURE}),
+        "labelme", ("train", "val"), 2, {"cat": 2},
+    ),
+    "FiftyOne, VOC": ({"labels/a.xml": voc("a.jpg"), "data/a.jpg": PICTURE}, "voc", (), 1, {"cat": 1}),
     "FiftyOne, COCO": ({"labels.json": coco("a.jpg"), "data/a.jpg": PICTURE}, "coco", (), 1, {"cat": 1}),
     "CVAT, COCO": (
         {"annotations/instances_default.json": coco("a.jpg"), "images/default/a.jpg": PICTURE},
@@ -206,14 +242,17 @@ def test_layouts_of_tools(case: str, tmp_path: Path, files: Any) -> None:
     assert tuple(part.name for part in source.parts if part.name) == subsets
     assert sum(len(part.dataset.images) for part in source.parts) == images
     found: dict[str, int] = {}
+    called: list[str] = []
     for part in source.parts:
         names = {category.id: category.name for category in part.dataset.categories}
         for annotation in part.dataset.annotations:
             found[names[annotation.category_id]] = found.get(names[annotation.category_id], 0) + 1
         assert not part.receipt.classes_dropped
+        called += [image.file_name for image in part.dataset.images]
         if case != "CVAT, video":  # of which the archive has no images
             assert all(image.path is not None for image in part.dataset.images)
     assert found == classes
+    assert len(set(called)) == len(called)
 
 
 def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from cvtune.data.formats import detect_format
 Corners = tuple[tuple[float, float], ...]
 
 TRIANGLE: Corners = ((4, 2), (14, 2), (14, 8))
+BROKEN: Corners = ((4.5, 2), (14, 2), (14, 8.25))
 
 
 def xml(*inner: str) -> str:
@@ -55,7 +56,7 @@ OBJECTS: dict[str, tuple[str, str, Any, Any, list[str]]] = {
     "of points": ("", points(TRIANGLE) + "<bndbox/>", None, None, ["box-not-numeric"]),
     "a polygon of points and a box": (EDGE, points(TRIANGLE) + box(4, 2, 14, 8), (4, 2, 10, 6), TRIANGLE, []),
     "closed": ("", numbered((*TRIANGLE, TRIANGLE[0])), (4, 2, 10, 6), TRIANGLE, []),
-    "fractions": ("", numbered(((4.5, 2), (14, 2), (14, 8.25))), (4.5, 2, 9.5, 6.25), ((4.5, 2), (14, 2), (14, 8.25)), []),
+    "fractions": ("", numbered(BROKEN), (4.5, 2, 9.5, 6.25), BROKEN, []),
     "a polygon of a set from 1 stays": (NOT_EDGE, numbered(TRIANGLE), (4, 2, 10, 6), TRIANGLE, []),
     "it counts as its box does": (
         NOT_EDGE, numbered(TRIANGLE) + box(4, 2, 14, 8), (3, 1, 11, 7), ((3, 1), (13, 1), (13, 7)), [],
@@ -67,7 +68,9 @@ OBJECTS: dict[str, tuple[str, str, Any, Any, list[str]]] = {
     ),
     "outside": ("", numbered(((30, 2), (40, 2), (40, 8))), None, None, ["box-outside"]),
     "two points": ("", numbered(((4, 2), (14, 2))), None, None, ["mask-degenerate"]),
-    "two points and a box": (EDGE, numbered(((4, 2), (14, 2))) + box(4, 2, 14, 8), (4, 2, 10, 6), None, ["mask-degenerate"]),
+    "two points and a box": (
+        EDGE, numbered(((4, 2), (14, 2))) + box(4, 2, 14, 8), (4, 2, 10, 6), None, ["mask-degenerate"],
+    ),
     "no number": ("", numbered(((4, 2), (14, 2), ("x", 8))), None, None, ["mask-degenerate"]),  # type: ignore[arg-type]
     "another thing than its box": (
         EDGE, numbered(((16, 2), (19, 2), (19, 8))) + box(4, 2, 14, 8), (4, 2, 10, 6), None, ["mask-not-read"],
