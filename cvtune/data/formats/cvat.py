@@ -12,7 +12,7 @@ import numpy as np
 
 from cvtune.data.coco import Category, Dataset
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.cvat_tracks import frames
+from cvtune.data.formats.cvat_tracks import DEFAULT, frames
 from cvtune.data.formats.cvat_write import write
 from cvtune.data.formats.entries import MOST_PIXELS, Entry, Patch, Shape, assemble, no_area
 from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files
@@ -45,8 +45,9 @@ def subsets(path: Path) -> tuple[str, ...]:
     if files.subsets:
         return files.subsets
     roots = [parse_xml(file) for file in files.files if _accept(file)]
-    names = dict.fromkeys(image.get("subset", "") for root in roots for image in root.iter("image"))
-    return tuple(name for name in names if name) if len(names) > 1 else ()
+    items = (item for root in roots for tag in ("image", "track") for item in root.iterfind(tag))
+    names = tuple(dict.fromkeys(map(_part, items)))
+    return names if len(names) > 1 else ()
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -75,22 +76,27 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     names = [image.get("name", "") for root in roots.values() for image in root.findall("image")]
     finders = Finders(files.root, source.images, names)
     entries: list[Entry] = []
-    parts: dict[str, int] = {}
+    parts: dict[str, None] = {}
     for file, root in roots.items():
-        if file in chosen and (by_folder or source.subset is None) and root.find("track") is not None:
-            entries += frames(root, files.label(file), partial(finders.find, file=file), _shape)
+        parts |= dict.fromkeys(map(_part, (*root.iterfind("image"), *root.iterfind("track"))))
+        if file in chosen and root.find("track") is not None:
+            of_part = None if by_folder else source.subset
+            entries += frames(root, files.label(file), partial(finders.find, file=file), _shape, of_part)
         for element in root.findall("image"):
-            part = element.get("subset", "")
-            parts[part] = parts.get(part, 0) + 1
-            if file in chosen and (by_folder or source.subset in {None, part}):
+            if file in chosen and (by_folder or source.subset in {None, _part(element)}):
                 entries.append(_entry(element, file, files, finders, receipt))
     if source.subset is not None and not by_folder and source.subset not in parts:
-        allowed = ", ".join(filter(None, parts)) or "none"
+        allowed = ", ".join(parts) or "none"
         raise DataError(
             f"{source.path}: no subset {source.subset!r}; allowed: {allowed}{nearest(source.subset, parts)}"
         )
     receipt.files += [file for file in roots if file in chosen]
     return assemble(entries, _categories(roots.values()), receipt, source=source.path)
+
+
+def _part(element: Element) -> str:
+    """The subset of a project that an image or a track is of."""
+    return element.get("subset") or DEFAULT
 
 
 def _accept(file: Path) -> bool:

@@ -116,6 +116,59 @@ def test_subsets_of_a_project_and_images_of_one_name(tmp_path: Path, read: Any, 
         read("cvat", root, subset="Vall")
 
 
+def video(meta: str, *tracks: tuple[str, str]) -> str:
+    """<annotations> of tracks: (attributes, `frame:xbr` of its boxes)."""
+    text = f"<annotations><meta>{meta}</meta>"
+    for n, (attributes, boxes) in enumerate(tracks):
+        text += f'<track id="{n}" label="car" {attributes}>'
+        for frame, right in (box.split(":") for box in boxes.split()):
+            text += f'<box frame="{frame}" outside="0" xtl="1" ytl="1" xbr="{right}" ybr="5"/>'
+        text += "</track>"
+    return text + "</annotations>"
+
+
+def test_frames_are_numbered_as_in_the_video(tmp_path: Path, read: Any, files: Any) -> None:
+    size = "<original_size><width>20</width><height>10</height></original_size>"
+    step = "<start_frame>10</start_frame><stop_frame>19</stop_frame><frame_filter>step=3</frame_filter>"
+    files(tmp_path, {"annotations.xml": video(f"<task><size>4</size>{step}{size}</task>", ("", "10:5"))})
+    files(tmp_path, {f"images/frame_{n:06d}.PNG": (20, 10) for n in (0, 10, 11, 13, 16, 19)})
+    dataset, _ = read("cvat", tmp_path)
+    assert [image.extra["frame"] for image in dataset.images] == [10, 13, 16, 19]
+    assert all(image.path for image in dataset.images)
+
+
+def test_videos_of_a_project_are_told_apart(tmp_path: Path, read: Any, files: Any) -> None:
+    tasks = "".join(
+        f"<task><id>{n}</id><mode>interpolation</mode><size>2</size><subset>{part}</subset>"
+        f"<original_size><width>{w}</width><height>10</height></original_size></task>"
+        for n, part, w in ((8, "Test", 40), (6, "Train", 9), (7, "Train", 20), (9, "Train", 60))  # 6 has no track
+    )
+    of = [f'task_id="{n}" subset="{part}"' for n, part in ((7, "Train"), (8, "Test"), (9, "Train"))]
+    tracks = [(of[0], "0:15 1:15"), (of[1], "0:35"), (of[2], "0:55")]
+    files(tmp_path, {"annotations.xml": video(f"<project><tasks>{tasks}</tasks></project>", *tracks)})
+    frames = ("Train/0_1", "Train/1_1", "Train/0_2", "Test/0")
+    names = [name.replace("/", "/frame_00000") for name in (*frames, "Train/0", "Train/1")]
+    files(tmp_path, {f"images/{name}.PNG": (9, 9) for name in names})
+    assert cvat.subsets(tmp_path) == ("Train", "Test")
+    train, _ = read("cvat", tmp_path, subset="Train")
+    assert [(i.file_name, i.width) for i in train.images] == [
+        ("Train/frame_000000_1.PNG", 20), ("Train/frame_000001_1.PNG", 20), ("Train/frame_000000_2.PNG", 60),
+    ]  # fmt: skip
+    assert all(image.path for image in train.images)
+    assert [a.bbox_xywh[2] for a in train.annotations] == [14, 14, 54]
+    test, _ = read("cvat", tmp_path, subset="Test")
+    assert [(i.file_name, i.width) for i in test.images] == [("Test/frame_000000.PNG", 40)]
+
+
+def test_images_of_no_subset_are_those_of_the_default_one(tmp_path: Path, read: Any, files: Any) -> None:
+    image = '<image id="{}" name="{}.jpg" width="9" height="9" {}/>'
+    files(tmp_path, {"a.xml": f"<annotations>{image.format(0, 'a', '')}</annotations>"})
+    files(tmp_path, {"b.xml": "<annotations>" + image.format(1, "b", 'subset="Train"') + "</annotations>"})
+    assert cvat.subsets(tmp_path) == ("default", "Train")
+    dataset, _ = read("cvat", tmp_path, subset="default")
+    assert [i.file_name for i in dataset.images] == ["a.jpg"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
