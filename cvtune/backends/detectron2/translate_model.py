@@ -8,7 +8,6 @@ from typing import Any
 from cvtune.backends.detectron2.models import Model, change
 from cvtune.backends.detectron2.recipes import score_section
 from cvtune.backends.edits import Edits, Path
-from cvtune.backends.stages import check_frozen_stages
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
@@ -47,7 +46,6 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
 def _check_frozen_stages(edits: Edits, plan: Plan) -> None:
     """Refuse to freeze a stage that is no part of the backbone: the last one of a C4 model is the head of its boxes."""
     stages = plan["model.frozen_stages"]
-    check_frozen_stages(stages)
     last = max(int(name.removeprefix("res")) - 1 for name in edits.get((*_RESNETS, "OUT_FEATURES")))
     if stages is not None and stages > last:
         raise UnsupportedError(

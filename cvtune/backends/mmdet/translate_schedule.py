@@ -35,7 +35,9 @@ def translate_schedule(edits: Edits, plan: Plan) -> None:
 def _batch(edits: Edits, plan: Plan) -> None:
     processes = int(plan["run.devices"]) * int(plan["run.nodes"])
     share = int(plan["data.batch_size"]) // processes
-    edits.set(("train_dataloader", "batch_size"), share, *plan.asked_by("data.batch_size"))
+    official = plan["data.batch_size"] == plan.recipe.values["data.batch_size"]  # shared by fewer or more processes
+    asked = plan.asked_by("run.devices" if official else "data.batch_size")
+    edits.set(("train_dataloader", "batch_size"), share, *asked)
 
 
 def _optimizer(edits: Edits, plan: Plan) -> None:

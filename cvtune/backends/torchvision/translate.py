@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from cvtune.backends.base import NativeConfig, Override
-from cvtune.backends.stages import check_frozen_stages
 from cvtune.backends.torchvision.backbones import BACKBONES
 from cvtune.backends.torchvision.fields import FIELDS
 from cvtune.backends.torchvision.models import (
@@ -92,7 +91,6 @@ def _check(plan: Plan, model: Model) -> None:
                 raise _unsupported(
                     key, f"{metric} with {family}, which predicts no masks", str(metric).replace("segm", "bbox")
                 )
-    check_frozen_stages(get("model.frozen_stages"))
 
 
 def _unsupported(field: str, what: str, nearest: str) -> UnsupportedError:

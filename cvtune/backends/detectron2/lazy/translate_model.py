@@ -18,7 +18,6 @@ from cvtune.backends.detectron2.models import Model, change
 from cvtune.backends.detectron2.translate_model import NORMS
 from cvtune.backends.detectron2.weights_names import WEIGHTS_PATHS
 from cvtune.backends.edits import Edits
-from cvtune.backends.stages import check_frozen_stages
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
@@ -45,7 +44,6 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
             if edits.get(place) is not None:
                 edits.set(place, value, "model.weights")
     stages = plan["model.frozen_stages"]
-    check_frozen_stages(stages)
     if stages != plan.recipe.values["model.frozen_stages"]:
         where, stem = freezing(edits.config)
         last = stem - 1 if stages is None else stem + int(stages)
