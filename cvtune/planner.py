@@ -10,9 +10,9 @@ from cvtune.backends.base import Host, Recipe
 from cvtune.classes import ClassMap
 from cvtune.errors import SpecError
 from cvtune.native_section import native_of
-from cvtune.plan import Plan, is_pending, pending
+from cvtune.plan import Asker, Plan, is_pending, pending
+from cvtune.plan_checks import OTHER_OPTIMIZER, check_optimizer, check_schedule
 from cvtune.plan_schedule import plan_milestones, plan_warmup
-from cvtune.planner_checks import OTHER_OPTIMIZER, check_optimizer, check_schedule
 from cvtune.spec import Spec
 
 __all__ = ["batch_size_candidates", "make_plan"]
@@ -75,6 +75,7 @@ class _Planner:
         self.official = recipe.values
         self.values: dict[str, Any] = {}
         self.reasons: dict[str, str] = {}
+        self.askers: dict[str, Asker] = {}
 
     def plan(self) -> Plan:
         self._model()
@@ -85,11 +86,18 @@ class _Planner:
         self._schedule()
         self._training()
         self._evaluation()
-        return Plan(self.values, self.reasons, self.class_map, self.data, self.recipe, self.host)
+        return Plan(self.values, self.reasons, self.class_map, self.data, self.recipe, self.host, self.askers)
 
-    def _set(self, key: str, value: Any, reason: str) -> None:
+    def _set(self, key: str, value: Any, reason: str, asked_by: Asker | None = None) -> None:
+        """`asked_by`: who is behind a value that neither the spec's field of this key nor the official recipe gives."""
         self.values[key] = list(value) if isinstance(value, tuple) else value
         self.reasons[key] = reason
+        self.askers.pop(key, None)
+        if asked_by is not None:
+            self.askers[key] = asked_by
+
+    def _asker(self, key: str) -> Asker:
+        return self.askers.get(key, (key, "spec"))
 
     def _given(self, key: str, value: Any, default: Any = None, why: str = "cvtune's default") -> None:
         """`value` where the spec gives one, else the official one, else `default`."""
@@ -112,7 +120,7 @@ class _Planner:
         if model.frozen_stages != "auto":
             self._set("model.frozen_stages", model.frozen_stages, "spec")
         elif model.weights == "none":
-            self._set("model.frozen_stages", None, "auto: random weights are all trained")
+            self._set("model.frozen_stages", None, "auto: random weights are all trained", ("model.weights", "spec"))
         else:
             self._given("model.frozen_stages", None)
 
@@ -130,22 +138,29 @@ class _Planner:
             if run.device == "cuda" and host.device != "cuda":
                 raise SpecError("run.device: cuda was asked for, but the backend sees no CUDA device; use cpu or auto")
             device = host.device if run.device == "auto" else run.device
-            self._set("run.device", device, "spec" if run.device != "auto" else f"auto: {host.device_name}")
+            self._set(
+                "run.device",
+                device,
+                "spec" if run.device != "auto" else f"auto: {host.device_name}",
+                (None if run.device != "auto" else ("run.device", "host")),
+            )
             available = host.devices if device == "cuda" else 1
             if device == "cuda" and run.devices != "auto" and run.devices > available:
                 raise SpecError(f"run.devices: {run.devices} were asked for, but this machine has {available}")
             if run.devices != "auto":
                 self._set("run.devices", run.devices, "spec")
             else:
-                self._set(
-                    "run.devices", available, "auto: all GPUs" if device == "cuda" else "auto: one process on a CPU"
-                )
+                why = "auto: all GPUs" if device == "cuda" else "auto: one process on a CPU"
+                self._set("run.devices", available, why, ("run.devices", "host"))
         self._set("run.nodes", run.nodes, "spec" if "nodes" in run.model_fields_set else "cvtune's default")
 
     def _data(self) -> None:
         data = self.spec.data
         self._set(
-            "data.classes", self.class_map.names, "spec" if data.classes != "auto" else "auto: the classes of the data"
+            "data.classes",
+            self.class_map.names,
+            "spec" if data.classes != "auto" else "auto: the classes of the data",
+            ("data.classes", "data"),
         )
         size = data.image_size
         for key in ("short", "long", "test_short", "sampling", "square", "fit"):
@@ -169,6 +184,7 @@ class _Planner:
             "data.train_images",
             int(train["images"]) - empty,
             "images that train: " + (f"{empty:,} without objects are left out" if empty else kept),
+            ("data.train_images", "data"),
         )
         augment = None if data.augment is None else [dict(step) for step in data.augment]
         self._given("data.augment", augment, [], "the official recipe has none")
@@ -179,11 +195,12 @@ class _Planner:
             self._set("data.workers", pending("GPU: 4 a device, within the cores; CPU: none"), "not probed yet")
         elif self.values["run.device"] == "cuda":
             workers = max(1, min(4, self.host.cpus // max(1, self.values["run.devices"])))
-            self._set(
-                "data.workers", workers, f"auto: {self.host.cpus} cores for {self.values['run.devices']} device(s)"
-            )
+            why = f"auto: {self.host.cpus} cores for {self.values['run.devices']} device(s)"
+            self._set("data.workers", workers, why, ("data.workers", "host"))
         else:
-            self._set("data.workers", 0, "auto: on a CPU loaders would take the cores that train")
+            self._set(
+                "data.workers", 0, "auto: on a CPU loaders would take the cores that train", ("data.workers", "host")
+            )
         self._norm()
 
     def _batch_size(self) -> None:
@@ -193,7 +210,12 @@ class _Planner:
         elif self.spec.train.recipe == "official":
             self._set("data.batch_size", official, f"official: {self.recipe.source}")
         elif "data.batch_size" in self.measured:
-            self._set("data.batch_size", self.measured["data.batch_size"], self.measured["reason"])
+            self._set(
+                "data.batch_size",
+                self.measured["data.batch_size"],
+                self.measured["reason"],
+                ("data.batch_size", "host"),
+            )
         else:
             devices = self.values["run.devices"]
             devices = 1 if is_pending(devices) else devices
@@ -215,11 +237,13 @@ class _Planner:
         elif self.spec.train.recipe == "official" or official in {"frozen", "official"}:
             self._set("model.norm", official, f"official: {self.recipe.source}")
         elif self.spec.model.weights == "none":
-            self._set("model.norm", "batch", "random weights: frozen statistics would be meaningless")
+            why = "random weights: frozen statistics would be meaningless"
+            self._set("model.norm", "batch", why, ("model.weights", "spec"))
         elif is_pending(batch) or is_pending(self.values["run.devices"]):
             self._set("model.norm", pending(f"frozen below {SMALL_BATCH} images a device"), "waits for the batch size")
         elif batch / self.values["run.devices"] < SMALL_BATCH:
-            self._set("model.norm", "frozen", f"fewer than {SMALL_BATCH} images a device: batch statistics are noise")
+            why = f"fewer than {SMALL_BATCH} images a device: batch statistics are noise"
+            self._set("model.norm", "frozen", why, self._asker("data.batch_size"))
         else:
             self._set("model.norm", official, f"official: {self.recipe.source}")
 
@@ -233,11 +257,13 @@ class _Planner:
             "spec" if "accumulate" in train.model_fields_set else "cvtune's default",
         )
         steps = batch if is_pending(batch) else math.ceil(math.ceil(images / batch) / train.accumulate)
-        self._set("train.steps_per_epoch", steps, "ceil(images / batch size / accumulate)")
+        self._set(
+            "train.steps_per_epoch", steps, "ceil(images / batch size / accumulate)", ("data.train_images", "data")
+        )
         if train.iterations is not None:
             self._set("train.iterations", train.iterations, "spec")
             epochs = steps if is_pending(steps) else math.ceil(train.iterations / steps)
-            self._set("train.epochs", epochs, "iterations / steps an epoch, rounded up")
+            self._set("train.epochs", epochs, "iterations / steps an epoch, rounded up", ("train.iterations", "spec"))
             return
         if train.epochs is not None:
             self._set("train.epochs", train.epochs, "spec")
@@ -245,7 +271,9 @@ class _Planner:
             iterations = int(self.official["train.iterations"])
             self._set("train.iterations", iterations, f"official: {self.recipe.source}")
             epochs = steps if is_pending(steps) else math.ceil(iterations / steps)
-            self._set("train.epochs", epochs, f"official: {iterations} steps, rounded up")
+            self._set(
+                "train.epochs", epochs, f"official: {iterations} steps, rounded up", ("data.train_images", "data")
+            )
             return
         elif train.recipe == "official":
             self._set("train.epochs", self.official["train.epochs"], f"official: {self.recipe.source}")
@@ -255,9 +283,9 @@ class _Planner:
             samples = min(samples, int(self.official["train.epochs"]) * self.recipe.dataset_images)
             epochs = max(1, math.ceil(samples / images))
             reason = f"finetune: {FINETUNE_SAMPLES:,} samples, within {low} to {high} passes over {images:,} images"
-            self._set("train.epochs", epochs, reason + " and the official length")
+            self._set("train.epochs", epochs, reason + " and the official length", ("train.recipe", "spec"))
         total = steps if is_pending(steps) else steps * self.values["train.epochs"]
-        self._set("train.iterations", total, "epochs x steps an epoch")
+        self._set("train.iterations", total, "epochs x steps an epoch", self._asker("train.epochs"))
 
     def _optimizer(self) -> None:
         optimizer, train = self.spec.train.optimizer, self.spec.train
@@ -271,14 +299,14 @@ class _Planner:
             usual, why = OTHER_OPTIMIZER[name], f"{name} in place of the official {official_name}"
             for key in ("momentum", "weight_decay"):
                 if getattr(optimizer, key) is None:
-                    self._set(f"train.optimizer.{key}", usual[key], why)
+                    self._set(f"train.optimizer.{key}", usual[key], why, ("train.optimizer.name", "spec"))
             official_lr, official_batch, base = usual["lr"], 16, f"{usual['lr']:g} at batch 16 ({why})"
         check_optimizer(optimizer, name, self.recipe.config)
         key = "train.optimizer.lr"
         if optimizer.lr != "auto":
             self._set(key, optimizer.lr, "spec")
         elif key in self.measured:
-            self._set(key, self.measured[key], self.measured["reason"])
+            self._set(key, self.measured[key], self.measured["reason"], (key, "host"))
         elif is_pending(batch):
             self._set(key, pending(f"{base}, scaled by the batch"), "waits for the batch size")
         else:
@@ -287,11 +315,14 @@ class _Planner:
             scale = math.sqrt(ratio) if adam else ratio
             root = "sqrt" if adam else ""
             reason = f"auto: {base} x {root}({batch * train.accumulate}/{official_batch}) for the batch"
-            lr = official_lr * scale
+            lr, asked_by = official_lr * scale, self._asker("data.batch_size")
+            if official_lr != self.official[key]:
+                asked_by = ("train.optimizer.name", "spec")
             if train.recipe == "finetune" and self._starts_from_a_detector():
                 lr *= DETECTOR_LR_FRACTION
                 reason += f" x {DETECTOR_LR_FRACTION} from detector weights"
-            self._set(key, float(f"{lr:.6g}"), reason)
+                asked_by = ("train.recipe", "spec")
+            self._set(key, float(f"{lr:.6g}"), reason, asked_by)
 
     def _starts_from_a_detector(self) -> bool:
         return self.spec.model.weights not in {"none", "imagenet"} and self.official.get("weights.scope") != "backbone"
@@ -306,16 +337,25 @@ class _Planner:
         length = None if is_pending(total) else int(total)
         per_epoch = None if is_pending(steps) else int(steps)
         milestones, why = plan_milestones(schedule, name, official, length, per_epoch)
-        self._set("train.schedule.milestones", milestones, why)
+        rule: Asker = ("train.schedule.name", "spec")
+        asked_by = rule if name != "multistep" else self._asker("train.iterations")
+        self._set("train.schedule.milestones", milestones, why, None if schedule.milestones is not None else asked_by)
         whole = self.spec.train.recipe == "official"
         warmup, why = plan_warmup(schedule, name, official, length, per_epoch, milestones, whole)
-        self._set("train.schedule.warmup_iterations", warmup, why)
+        key = "train.schedule.warmup_iterations"
+        asked_by = rule if name == "onecycle" else (key, "data")
+        self._set(key, warmup, why, asked_by if schedule.warmup_iterations == "auto" else None)
         key, lr = "train.schedule.min_lr", self.values["train.optimizer.lr"]
         floor = official.get(key) or 0.0
         if schedule.min_lr is not None or not floor or is_pending(lr):
             self._given(key, schedule.min_lr, 0.0)
         else:
-            self._set(key, floor * lr / official["train.optimizer.lr"], "official, scaled as the lr")
+            self._set(
+                key,
+                floor * lr / official["train.optimizer.lr"],
+                "official, scaled as the lr",
+                self._asker("train.optimizer.lr"),
+            )
 
     def _training(self) -> None:
         train = self.spec.train
@@ -331,9 +371,19 @@ class _Planner:
         elif device == "cuda" and train.recipe == "official" and "train.precision" in self.official:
             self._set("train.precision", self.official["train.precision"], f"official: {self.recipe.source}")
         elif device == "cuda":
-            self._set("train.precision", "bf16" if self.host.bf16 else "fp16", "auto: mixed precision on CUDA")
+            self._set(
+                "train.precision",
+                "bf16" if self.host.bf16 else "fp16",
+                "auto: mixed precision on CUDA",
+                ("train.precision", "host"),
+            )
         else:
-            self._set("train.precision", "fp32", "auto: on a CPU bf16 gained little and was unstable")
+            self._set(
+                "train.precision",
+                "fp32",
+                "auto: on a CPU bf16 gained little and was unstable",
+                ("train.precision", "host"),
+            )
         stopping = train.early_stopping
         self._set(
             "train.early_stopping",

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from cvtune.backends.stages import MOST_STAGES
+
 __all__ = [
     "Allowed",
     "CheckpointSpec",
@@ -133,7 +135,7 @@ class ModelSpec(_Model):
     weights: Annotated[str, AfterValidator(_check_weights), Allowed(WEIGHTS)] = Field(
         "coco", description="where the training starts: coco, imagenet, none, zoo:CONFIG, a path, an https:// address"
     )
-    frozen_stages: Annotated[int, Field(ge=0)] | Auto | None = Field(
+    frozen_stages: Annotated[int, Field(ge=0, le=MOST_STAGES)] | Auto | None = Field(
         "auto", description="freeze the stem and this many stages; 0: the stem alone; null: nothing"
     )
     norm: Literal["official", "frozen", "batch", "sync"] = Field(

@@ -222,5 +222,7 @@ def _range(metadata: Sequence[Any]) -> str:
         for name in ("gt", "ge", "lt", "le")
         if getattr(m, name, None) is not None
     }
+    if bounds.keys() == {"ge", "le"}:
+        return f" from {bounds['ge']} to {bounds['le']}"
     words = {"gt": "above", "ge": "of at least", "lt": "below", "le": "of at most"}
     return "".join(f"{' and' if i else ''} {words[name]} {value}" for i, (name, value) in enumerate(bounds.items()))

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -273,13 +273,10 @@ def _with_found_lr(spec: Spec, run: RunDir, plan: Plan, console: Console, lock: 
     data = {split: dict(summary) for split, summary in plan.data.items()}
     measured = {"train.optimizer.lr": lr, "data.batch_size": plan["data.batch_size"], "reason": reason}
     found = make_plan(spec, data, plan.class_map, plan.recipe, plan.host, measured)
-    found = Plan(found.values, {**found.reasons, "data.batch_size": plan.reasons["data.batch_size"]}, *_rest(found))
+    batch = "data.batch_size"
+    found = replace(found, reasons={**found.reasons, batch: plan.reasons[batch]})
     write_json(run.plan, found.to_json())
     return found
-
-
-def _rest(plan: Plan) -> tuple[Any, ...]:
-    return plan.class_map, plan.data, plan.recipe, plan.host
 
 
 def suggest_lr(trial: Sequence[Sequence[float]]) -> float:

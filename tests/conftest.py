@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -36,6 +39,28 @@ def real_data() -> Path:
 def real_weights() -> Path:
     """The folder of real weights."""
     return _folder("CVTUNE_WEIGHTS")
+
+
+@pytest.fixture(scope="session")
+def load_script() -> Callable[[Path], ModuleType]:
+    """Import a file that no package holds: a script of datasets/, docs/ or benchmarks/, each time anew."""
+
+    def load(path: Path) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def make_shapes(load_script: Callable[[Path], ModuleType]) -> Callable[..., Any]:
+    """The demo set's generator."""
+    make: Callable[..., Any] = load_script(Path(__file__).resolve().parents[1] / "datasets" / "shapes.py").make_shapes
+    return make
 
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -2,9 +2,9 @@
 
 python tests/fuzz.py [--minutes 10] [FORMAT ...]        ends with 1 at the first input that a reader does not survive
 
-What is damaged: the set that the format's writer makes and every set of the format among the tests' samples and layouts,
-in turn. Hypothesis makes the inputs, in rounds of seeds 0, 1, ..., and shrinks what fails; `test_robustness.py` is a
-short form.
+What is damaged, in turn: the set that the format's writer makes and every set of the format among the samples and
+layouts of the tests. Hypothesis makes the inputs, in rounds of seeds 0, 1, ..., and shrinks what fails;
+`test_robustness.py` is a short form.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import itertools
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -32,51 +34,54 @@ ROUND = 100  # inputs; the time is looked at between rounds
 
 def sets_of(name: str, root: Path) -> list[Path]:
     """Make every known set of a format, each in its folder."""
-    folders: list[Path] = []
-
-    def folder() -> Path:
-        folders.append(root / str(len(folders)))
-        folders[-1].mkdir()
-        return folders[-1]
-
-    if not made(name, folder()):  # a format without a writer
-        folders.pop()
-    for sample, make in SAMPLES.items():
-        if sample.split(":")[0] == name:
-            make(folder())
-    for files, format, *_ in LAYOUTS.values():
-        if format == name:
-            root_of_set = folder()
-            for file, content in files.items():
-                put(root_of_set / file, None if isinstance(content, tuple) else content)  # a tuple is a picture's size
+    makers = [lambda folder: made(name, folder)]
+    makers += [make for sample, make in SAMPLES.items() if sample.split(":")[0] == name]
+    makers += [partial(lay_out, files) for files, format, *_ in LAYOUTS.values() if format == name]
+    folders = []
+    for number, make in enumerate(makers):
+        folder = root / str(number)
+        folder.mkdir()
+        make(folder)
+        folders.append(folder)
     return folders
 
 
+def lay_out(files: dict[str, Any], folder: Path) -> None:
+    for file, content in files.items():
+        put(folder / file, None if isinstance(content, tuple) else content)  # a tuple is a picture's size
+
+
 def fuzz(name: str, seconds: float) -> tuple[int, int]:
-    """Read damaged files of a format for some seconds; how many, of how many sets. Raises what a reader does not survive."""
-    inputs = 0
+    """Read damaged files of a format for some seconds; how many, of how many sets. Raises what is not survived."""
     with tempfile.TemporaryDirectory() as text:
-        root = Path(text)
         sets = []
-        for folder in sets_of(name, root):
+        for folder in sets_of(name, Path(text)):
             files = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".jpg")
-            sets.append((folder, {file: file.read_bytes() for file in files}))
+            if content := {file: file.read_bytes() for file in files}:  # none of a format without a writer
+                sets.append((folder, content))
+        inputs = 0
         end = time.monotonic() + seconds
         for number in itertools.count():
-            folder, originals = sets[number % len(sets)]
-
-            @seed(number)
-            @settings(max_examples=ROUND, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-            @given(data=st.data())
-            def some(data: st.DataObject, folder: Path = folder, originals: dict[Path, bytes] = originals) -> None:
-                nonlocal inputs
-                inputs += 1
-                damage_and_read(name, folder, originals, data)
-
-            some()
+            inputs += damage(name, *sets[number % len(sets)], number)
             if time.monotonic() >= end:
-                return inputs, len(sets)
+                break
     return inputs, len(sets)
+
+
+def damage(name: str, folder: Path, originals: dict[Path, bytes], number: int) -> int:
+    """One round of damages to a set; how many."""
+    inputs = 0
+
+    @seed(number)
+    @settings(max_examples=ROUND, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(data=st.data())
+    def some(data: st.DataObject) -> None:
+        nonlocal inputs
+        inputs += 1
+        damage_and_read(name, folder, originals, data)
+
+    some()
+    return inputs
 
 
 def main() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -33,21 +34,17 @@ OVERRIDES = {
 }
 
 
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "datasets" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def made_data(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Path:
+def made_data(
+    make_shapes: Callable[..., Any],
+    load_script: Callable[[Path], ModuleType],
+    tmp_path_factory: pytest.TempPathFactory,
+    real_data: Path,
+) -> Path:
     """The data sets that scripts make: shapes, and nuclei as COCO."""
     folder = tmp_path_factory.mktemp("made")
-    load_script("shapes").make_shapes(folder / "shapes", train=24, val=8, size=128, seed=0)
-    load_script("nuclei").convert_nuclei(real_data / "nuclei", folder / "nuclei")
+    make_shapes(folder / "shapes", train=24, val=8, size=128, seed=0)
+    load_script(ROOT / "datasets" / "nuclei.py").convert_nuclei(real_data / "nuclei", folder / "nuclei")
     return folder
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -22,22 +22,13 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_page_of_recipes_is_what_the_frameworks_say() -> None:
+def test_the_page_of_recipes_is_what_the_frameworks_say(load_script: Callable[[Path], ModuleType]) -> None:
     written = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
-    assert script("make_recipes").table() == written, "run python docs/make_recipes.py"
+    assert load_script(ROOT / "docs/make_recipes.py").table() == written, "run python docs/make_recipes.py"
 
 
-def test_the_page_of_fields_is_the_code_s() -> None:
-    module = script("make_fields")
+def test_the_page_of_fields_is_the_code_s(load_script: Callable[[Path], ModuleType]) -> None:
+    module = load_script(ROOT / "docs/make_fields.py")
     written = (ROOT / "docs/fields.md").read_text(encoding="utf-8")
     assert module.table() == written, "run python docs/make_fields.py"
     for key, _, _ in module.leaves(Spec):

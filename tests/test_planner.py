@@ -296,3 +296,65 @@ def test_an_official_evaluation_period_is_planned_as_it_is(
     plan = make_plan(Spec.model_validate(spec), data, ClassMap(("a",), (1,)), recipe, CPU)
     assert plan["eval.every_epochs"] == every
     assert plan.reasons["eval.every_epochs"].startswith(reason)
+
+
+ASKERS: dict[str, tuple[dict[str, Any], dict[str, tuple[str, str]]]] = {
+    "the spec": (
+        {"data": {"batch_size": 4}, "train": {"epochs": 3, "optimizer": {"lr": 0.01}}},
+        {
+            "train.optimizer.lr": ("train.optimizer.lr", "spec"),
+            "train.epochs": ("train.epochs", "spec"),
+            "train.iterations": ("train.epochs", "spec"),
+            "train.schedule.milestones": ("train.epochs", "spec"),
+            "data.batch_size": ("data.batch_size", "spec"),
+        },
+    ),
+    "iterations": (
+        {"data": {"batch_size": 4}, "train": {"iterations": 90}},
+        {
+            "train.epochs": ("train.iterations", "spec"),
+            "train.schedule.milestones": ("train.iterations", "spec"),
+            "train.schedule.warmup_iterations": ("train.schedule.warmup_iterations", "data"),
+        },
+    ),
+    "the recipe": (
+        {"data": {"batch_size": 4}, "model": {"family": "faster_rcnn", "weights": "coco"}},
+        {"train.iterations": ("train.recipe", "spec"), "train.optimizer.lr": ("train.recipe", "spec")},
+    ),
+    "random weights": (
+        {"data": {"batch_size": 4}, "model": {"family": "faster_rcnn", "weights": "none"}},
+        {"model.frozen_stages": ("model.weights", "spec"), "train.optimizer.lr": ("data.batch_size", "spec")},
+    ),
+    "another optimizer": (
+        {
+            "data": {"batch_size": 4},
+            "model": {"family": "faster_rcnn", "weights": "none"},
+            "train": {"optimizer": {"name": "adamw"}, "schedule": {"name": "onecycle"}},
+        },
+        {
+            "train.optimizer.lr": ("train.optimizer.name", "spec"),
+            "train.optimizer.weight_decay": ("train.optimizer.name", "spec"),
+            "train.schedule.milestones": ("train.schedule.name", "spec"),
+            "train.schedule.warmup_iterations": ("train.schedule.name", "spec"),
+        },
+    ),
+    "the machine": (
+        {"measured": {"data.batch_size": 2, "reason": "tried"}, "model": {"family": "faster_rcnn", "weights": "none"}},
+        {
+            "run.device": ("run.device", "host"),
+            "data.workers": ("data.workers", "host"),
+            "data.batch_size": ("data.batch_size", "host"),
+            "train.optimizer.lr": ("data.batch_size", "host"),
+            "train.precision": ("train.precision", "host"),
+            "data.classes": ("data.classes", "data"),
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ASKERS)
+def test_who_is_behind_a_value(case: str) -> None:
+    spec, expected = ASKERS[case]
+    plan = plan_of(**spec)
+    assert {key: plan.asked_by(key) for key in expected} == expected
+    assert Plan.from_json(plan.to_json()).askers == plan.askers

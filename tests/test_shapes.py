@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import itertools
 import json
 import subprocess
@@ -20,17 +19,6 @@ from cvtune.data.images import read_rgb
 
 SCRIPT = Path(__file__).resolve().parents[1] / "datasets" / "shapes.py"
 SIZE, TRAIN, VAL = 128, 60, 20
-
-
-@pytest.fixture(scope="module")
-def make_shapes() -> Callable[..., Any]:
-    spec = importlib.util.spec_from_file_location("shapes_under_test", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    make: Callable[..., Any] = module.make_shapes
-    return make
 
 
 @pytest.fixture(scope="module")

@@ -102,6 +102,10 @@ WRONG: dict[str, tuple[str, list[list[str]]]] = {
         [["spec.yaml:6: train.epochs: got 'ten'; allowed: a whole number above 0 or null"]],
     ),
     "fraction for a whole number": (GOOD + "train: {epochs: 1.5}\n", [["spec.yaml:6: train.epochs: got 1.5;"]]),
+    "stages that no backbone has": (
+        GOOD.replace("faster_rcnn", "faster_rcnn, frozen_stages: 5"),
+        [["spec.yaml:2: model.frozen_stages: got 5; allowed: a whole number from 0 to 4, auto or null"]],
+    ),
     "zero epochs": (
         GOOD + "train: {epochs: 0}\n",
         [["spec.yaml:6: train.epochs: got 0; allowed: a whole number above 0"]],
@@ -119,7 +123,7 @@ WRONG: dict[str, tuple[str, list[list[str]]]] = {
     "not a number": (GOOD + "train: {optimizer: {lr: nan}}\n", [["spec.yaml:6: train.optimizer.lr: got 'nan'"]]),
     "fraction out of range": (
         GOOD + "eval: {nms_iou: 50}\n",
-        [["spec.yaml:6: eval.nms_iou: got 50; allowed: a number of at least 0 and of at most 1 or null"]],
+        [["spec.yaml:6: eval.nms_iou: got 50; allowed: a number from 0 to 1 or null"]],
     ),
     "seed too large": (
         GOOD + "train: {seed: 5000000000}\n",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import signal
@@ -19,13 +18,8 @@ Options = Callable[..., argparse.Namespace]
 
 
 @pytest.fixture(scope="module")
-def zoo_sweep() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("zoo_sweep", SCRIPT)
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+def zoo_sweep(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(SCRIPT)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,30 +13,14 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _make_shapes() -> Callable[..., Any]:
-    spec = importlib.util.spec_from_file_location("shapes", ROOT / "datasets" / "shapes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    make: Callable[..., Any] = module.make_shapes
-    return make
-
-
 @pytest.fixture(scope="session")
-def make_shapes() -> Callable[..., Any]:
-    """The demo set's generator."""
-    return _make_shapes()
-
-
-@pytest.fixture(scope="session")
-def odd_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def odd_shapes(make_shapes: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small set with everything that is legal and rare in COCO.
 
     Category ids 7, 0, 42; string image ids; images without objects; a crowd; no info, licenses, area or iscrowd keys.
     """
     folder = tmp_path_factory.mktemp("odd_shapes")
-    _make_shapes()(folder, train=8, val=4, size=96, seed=3)
+    make_shapes(folder, train=8, val=4, size=96, seed=3)
     for split in ("train", "val"):
         path = folder / f"{split}.json"
         record = json.loads(path.read_text())

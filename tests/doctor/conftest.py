@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,9 @@ TOY = Path(__file__).parents[1] / "backends" / "toy" / "cvtune_toy.py"
 
 
 @pytest.fixture
-def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+def toy(load_script: Callable[[Path], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """What the backend does; a test changes it: losses, step_seconds, memory, host, found, fails."""
-    spec = importlib.util.spec_from_file_location("cvtune_toy", TOY)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(TOY)
     behaviour: dict[str, Any] = {
         "loss": lambda step: 2.0 / step,
         "step_seconds": 0.5,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,7 +15,6 @@ from cvtune.doctor import Line
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 NATIVE = {
     "model": {
         "fpn": {"channels": 64},
@@ -23,13 +24,13 @@ NATIVE = {
 }
 
 
-def examine(folder: Path, lr: float, steps: int) -> dict[str, list[Line]]:
-    spec = importlib.util.spec_from_file_location("shapes", ROOT / "datasets" / "shapes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.make_shapes(folder, train=40, val=4, size=96, seed=1)
+@pytest.fixture
+def examine(make_shapes: Callable[..., Any], tmp_path: Path) -> Callable[..., dict[str, list[Line]]]:
+    return partial(train_and_examine, make_shapes, tmp_path)
+
+
+def train_and_examine(make_shapes: Callable[..., Any], folder: Path, lr: float, steps: int) -> dict[str, list[Line]]:
+    make_shapes(folder, train=40, val=4, size=96, seed=1)
     content = {
         "name": "doctor",
         "model": {"family": "faster_rcnn", "backbone": "resnet18_fpn", "weights": "none"},
@@ -50,15 +51,15 @@ def examine(folder: Path, lr: float, steps: int) -> dict[str, list[Line]]:
     return lines
 
 
-def test_a_model_that_learns(tmp_path: Path) -> None:
-    lines = examine(tmp_path, 0.02, 110)
+def test_a_model_that_learns(examine: Callable[..., dict[str, list[Line]]]) -> None:
+    lines = examine(0.02, 110)
     assert [line.level for topic in ("environment", "memory", "time", "learning") for line in lines[topic]] == [
         "ok"
     ] * 4
     assert lines["learning"][0].seen.startswith("it learns: 4 of your training images, 110 steps")
 
 
-def test_a_model_that_does_not(tmp_path: Path) -> None:
-    lines = examine(tmp_path, 1e-9, 12)
+def test_a_model_that_does_not(examine: Callable[..., dict[str, list[Line]]]) -> None:
+    lines = examine(1e-9, 12)
     assert lines["learning"][0].level == "error"
     assert "train.optimizer.lr (it is 1e-09" in lines["learning"][0].fix

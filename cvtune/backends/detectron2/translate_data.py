@@ -23,8 +23,7 @@ def translate_data(edits: Edits, plan: Plan) -> None:
     # Only LVIS draws images of rare classes more often; an epoch of cvtune's visits each image once.
     edits.set((_LOADER, "SAMPLER_TRAIN"), "TrainingSampler", "data.train", "data")
     if not plan.recipe_is_official("data.workers"):
-        kind: Kind = "spec" if plan.asked("data.workers") else "host"
-        edits.set((_LOADER, "NUM_WORKERS"), int(plan["data.workers"]), "data.workers", kind)
+        edits.set((_LOADER, "NUM_WORKERS"), int(plan["data.workers"]), *plan.asked_by("data.workers"))
     if not plan.recipe_is_official("data.keep_empty_images"):
         keep = bool(plan["data.keep_empty_images"])
         given: Kind = "spec" if plan.asked("data.keep_empty_images") else "data"

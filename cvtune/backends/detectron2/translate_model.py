@@ -8,11 +8,10 @@ from typing import Any
 from cvtune.backends.detectron2.models import Model, change
 from cvtune.backends.detectron2.recipes import score_section
 from cvtune.backends.edits import Edits, Path
-from cvtune.backends.stages import check_frozen_stages
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
-__all__ = ["NORMS", "norm_asked_by", "translate_model"]
+__all__ = ["NORMS", "translate_model"]
 
 _RESNETS: Path = ("MODEL", "RESNETS")
 NORMS = {"frozen": "FrozenBN", "batch": "BN", "sync": "SyncBN"}
@@ -37,8 +36,8 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
     stages = plan["model.frozen_stages"]
     _check_frozen_stages(edits, plan)
     if stages != plan.recipe.values["model.frozen_stages"]:
-        asked = "model.frozen_stages" if plan.asked("model.frozen_stages") else "model.weights"
-        edits.set(("MODEL", "BACKBONE", "FREEZE_AT"), 0 if stages is None else int(stages) + 1, asked)
+        last = 0 if stages is None else int(stages) + 1
+        edits.set(("MODEL", "BACKBONE", "FREEZE_AT"), last, *plan.asked_by("model.frozen_stages"))
     _norm(edits, plan)
     _thresholds(edits, plan)
     edits.set(("MODEL", "DEVICE"), plan["run.device"], "run.device", "host")
@@ -47,7 +46,6 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
 def _check_frozen_stages(edits: Edits, plan: Plan) -> None:
     """Refuse to freeze a stage that is no part of the backbone: the last one of a C4 model is the head of its boxes."""
     stages = plan["model.frozen_stages"]
-    check_frozen_stages(stages)
     last = max(int(name.removeprefix("res")) - 1 for name in edits.get((*_RESNETS, "OUT_FEATURES")))
     if stages is not None and stages > last:
         raise UnsupportedError(
@@ -60,23 +58,16 @@ def _norm(edits: Edits, plan: Plan) -> None:
     norm = plan["model.norm"]
     wanted = NORMS.get(norm)
     if wanted is not None and (norm != _official_norm(edits)):
-        asked = norm_asked_by(plan)
-        edits.set(_NORM_KEYS[0], wanted, asked)
+        asked = plan.asked_by("model.norm")
+        edits.set(_NORM_KEYS[0], wanted, *asked)
         if plan.asked("model.norm"):
             for path in _NORM_KEYS[1:]:
                 if edits.get(path) in ("BN", "SyncBN") and norm != "frozen":
-                    edits.set(path, wanted, asked)
+                    edits.set(path, wanted, *asked)
     if int(plan["run.devices"]) * int(plan["run.nodes"]) == 1 or plan["run.device"] == "cpu":
         for path in _NORM_KEYS:
             if "SyncBN" in str(edits.get(path)):
                 edits.set(path, "BN", "run.devices", "host")
-
-
-def norm_asked_by(plan: Plan) -> str:
-    """The spec field behind another norm than the official one: its own, or what the plan chose it for."""
-    if plan.asked("model.norm"):
-        return "model.norm"
-    return "data.batch_size" if "images a device" in plan.reasons["model.norm"] else "model.weights"
 
 
 def _official_norm(edits: Edits) -> str | None:

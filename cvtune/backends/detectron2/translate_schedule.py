@@ -11,8 +11,6 @@ from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
 __all__ = [
-    "batch_kind",
-    "length_field",
     "rule_extra",
     "set_periods",
     "set_precision",
@@ -36,9 +34,9 @@ def translate_schedule(edits: Edits, plan: Plan) -> Extras:
         UnsupportedError: mixed precision on a CPU.
     """
     if not plan.recipe_is_official("data.batch_size"):
-        edits.set((_SOLVER, "IMS_PER_BATCH"), int(plan["data.batch_size"]), "data.batch_size", batch_kind(plan))
+        edits.set((_SOLVER, "IMS_PER_BATCH"), int(plan["data.batch_size"]), *plan.asked_by("data.batch_size"))
     official = plan.recipe_is_official("train.epochs") and plan.recipe_is_official("train.iterations")
-    length = length_field(plan)
+    length, _ = plan.asked_by("train.iterations")
     if not official:
         edits.set((_SOLVER, "MAX_ITER"), int(plan["train.iterations"]), length)
     extras = _optimizer(edits, plan)
@@ -49,25 +47,13 @@ def translate_schedule(edits: Edits, plan: Plan) -> Extras:
     return extras
 
 
-def batch_kind(plan: Plan) -> Any:
-    """Whether the batch size was asked for or follows from the machine."""
-    return "spec" if plan.asked("data.batch_size") else "host"
-
-
-def length_field(plan: Plan) -> str:
-    """Which field the length of the run comes from."""
-    field = "train.iterations" if plan.asked("train.iterations") else "train.epochs"
-    return field if plan.asked(field) else "train.recipe"
-
-
 def set_rates(edits: Edits, plan: Plan, paths: Mapping[str, Path]) -> None:
     """Put the plan's `train.optimizer` numbers at `paths` (lr, momentum, weight_decay) where they are not official."""
     for key, path in paths.items():
         field = f"train.optimizer.{key}"
         value = plan[field]
         if value is not None and value != plan.recipe.values.get(field):
-            asked = field if plan.asked(field) else _why_rate(plan, field)
-            edits.set(path, float(value), asked, "spec" if asked != "data.batch_size" else batch_kind(plan))
+            edits.set(path, float(value), *plan.asked_by(field))
 
 
 def _optimizer(edits: Edits, plan: Plan) -> Extras:
@@ -78,13 +64,6 @@ def _optimizer(edits: Edits, plan: Plan) -> Extras:
         return {}
     mechanism = f"{_WORKER}: torch.optim.AdamW over Detectron2's parameter groups; Detectron2's own tool would use SGD"
     return {"train.optimizer.name": {"value": name, "mechanism": mechanism}}
-
-
-def _why_rate(plan: Plan, field: str) -> str:
-    reason = plan.reasons[field]
-    if "in place of" in reason:
-        return "train.optimizer.name"
-    return "train.recipe" if "detector weights" in reason else "data.batch_size"
 
 
 def _schedule(edits: Edits, plan: Plan, official: bool, length: str) -> Extras:
@@ -135,8 +114,7 @@ def set_precision(edits: Edits, plan: Plan, path: Path) -> Extras:
             f"train.precision: backend detectron2 cannot do {precision} on a CPU (its mixed precision needs CUDA); "
             "nearest: fp32"
         )
-    kind: Any = "spec" if plan.asked("train.precision") else "host"
-    edits.set(path, precision == "fp16", "train.precision", kind)
+    edits.set(path, precision == "fp16", *plan.asked_by("train.precision"))
     if precision != "bf16":
         return {}
     return {"train.precision": {"value": "bf16", "mechanism": f"{_WORKER}: autocast; Detectron2's own AMP is fp16"}}

@@ -31,8 +31,7 @@ class Length:
         self.official_length = int(train["max_iters"] if self.by_iteration else train["max_epochs"])
         self.accumulate = int(plan["train.accumulate"])
         self.official = plan.recipe_is_official("train.epochs") and plan.recipe_is_official("train.iterations")
-        asked = [key for key in ("train.epochs", "train.iterations") if plan.asked(key)]
-        self.field = asked[0] if asked else "train.recipe"
+        self.field, _ = plan.asked_by("train.iterations")
         if self.official and self.by_iteration and self.accumulate > 1:
             self.official, self.field = False, "train.accumulate"  # the official steps take more iterations
         self.per_epoch = math.ceil(int(plan["data.train_images"]) / int(plan["data.batch_size"]))

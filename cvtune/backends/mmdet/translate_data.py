@@ -101,12 +101,12 @@ def _local_files(edits: Edits) -> None:
 
 def _loader(edits: Edits, key: str, plan: Plan) -> None:
     workers = int(plan["data.workers"])
-    kind = "spec" if plan.asked("data.workers") else "host"
-    edits.set((key, "num_workers"), workers, "data.workers", kind)  # type: ignore[arg-type]
+    asked = plan.asked_by("data.workers")
+    edits.set((key, "num_workers"), workers, *asked)
     if not workers and edits.get((key, "persistent_workers")):
-        edits.set((key, "persistent_workers"), False, "data.workers", kind)  # type: ignore[arg-type]
+        edits.set((key, "persistent_workers"), False, *asked)
     if not workers and edits.get((key, "prefetch_factor")) is not None:
-        edits.remove((key, "prefetch_factor"), "data.workers", kind)  # type: ignore[arg-type]
+        edits.remove((key, "prefetch_factor"), *asked)
 
 
 def _keep_empty(edits: Edits, plan: Plan) -> None:

@@ -10,8 +10,8 @@ from cvtune.backends.edits import Edits, Path
 from cvtune.backends.mmdet.models import LAYER_COUNTS, Model
 from cvtune.backends.mmdet.signatures import accepts, default_of, keeps_statistics
 from cvtune.backends.mmdet.zoo import walk
-from cvtune.backends.stages import MOST_STAGES, check_frozen_stages
-from cvtune.errors import UnsupportedError
+from cvtune.backends.stages import MOST_STAGES
+from cvtune.errors import SpecError, UnsupportedError
 from cvtune.plan import Plan
 
 __all__ = ["check_queries", "official_classes", "pretrained_places", "translate_model"]
@@ -116,7 +116,8 @@ def _frozen_stages(edits: Edits, plan: Plan) -> None:
         )
     backbone = edits.get(path[:-1])
     most = backbone.get("num_stages", default_of(str(backbone.get("type")), "num_stages")) or MOST_STAGES
-    check_frozen_stages(stages, min(most, MOST_STAGES))
+    if stages is not None and stages > most:
+        raise SpecError(f"model.frozen_stages: got {stages}; allowed: 0 (the stem) to {most}, or null for none")
     edits.set(path, _frozen(backbone.get("type"), stages), "model.frozen_stages")
     if stages is None:
         for other, node in list(walk(edits.get(("model",)), ("model",))):
@@ -139,7 +140,7 @@ def _norm(edits: Edits, plan: Plan) -> None:
     asked_for = plan.asked("model.norm")
     # Officially frozen are the statistics alone; who asks for frozen layers means scales and shifts as well.
     if norm != official or (norm == "frozen" and asked_for):
-        asked = "model.norm" if asked_for else "model.weights"
+        asked, _ = plan.asked_by("model.norm")
         backbone: Path = ("model", "backbone")
         if norm == "frozen":
             _backbone_norm(edits, plan, (*backbone, "norm_eval"), True, asked)

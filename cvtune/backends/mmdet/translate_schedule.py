@@ -35,11 +35,9 @@ def translate_schedule(edits: Edits, plan: Plan) -> None:
 def _batch(edits: Edits, plan: Plan) -> None:
     processes = int(plan["run.devices"]) * int(plan["run.nodes"])
     share = int(plan["data.batch_size"]) // processes
-    edits.set(("train_dataloader", "batch_size"), share, "data.batch_size", _kind(plan, "data.batch_size"))
-
-
-def _kind(plan: Plan, key: str) -> Any:
-    return "spec" if plan.asked(key) else "host"
+    official = plan["data.batch_size"] == plan.recipe.values["data.batch_size"]  # shared by fewer or more processes
+    asked = plan.asked_by("run.devices" if official else "data.batch_size")
+    edits.set(("train_dataloader", "batch_size"), share, *asked)
 
 
 def _optimizer(edits: Edits, plan: Plan) -> None:
@@ -56,8 +54,7 @@ def _optimizer(edits: Edits, plan: Plan) -> None:
         field = f"train.optimizer.{key}"
         value = plan[field]
         if value is not None and value != plan.recipe.values.get(field):
-            asked = field if plan.asked(field) else "data.batch_size"
-            edits.set((*path, key), value, asked, "spec" if asked == field else _kind(plan, asked))
+            edits.set((*path, key), value, *plan.asked_by(field))
 
 
 def _schedule(edits: Edits, plan: Plan, length: Length) -> None:
@@ -223,23 +220,23 @@ def _precision(edits: Edits, plan: Plan) -> None:
     precision, device = plan["train.precision"], plan["run.device"]
     path = ("optim_wrapper",)
     amp = edits.get((*path, "type")) == "AmpOptimWrapper"
-    kind = _kind(plan, "train.precision")
+    asked = plan.asked_by("train.precision")
     if precision != "fp32" and device == "cpu":
         raise UnsupportedError(
             f"train.precision: backend mmdet cannot do {precision} on a CPU (MMEngine's AMP needs CUDA); nearest: fp32"
         )
     if precision == "fp32":
         if amp:
-            edits.set((*path, "type"), "OptimWrapper", "train.precision", kind)
+            edits.set((*path, "type"), "OptimWrapper", *asked)
             for key in ("loss_scale", "dtype", "use_fsdp"):
-                edits.remove((*path, key), "train.precision", kind)
+                edits.remove((*path, key), *asked)
         return
-    edits.set((*path, "type"), "AmpOptimWrapper", "train.precision", kind)
+    edits.set((*path, "type"), "AmpOptimWrapper", *asked)
     if precision == "bf16":
-        edits.set((*path, "dtype"), "bfloat16", "train.precision", kind)
-        edits.remove((*path, "loss_scale"), "train.precision", kind)
+        edits.set((*path, "dtype"), "bfloat16", *asked)
+        edits.remove((*path, "loss_scale"), *asked)
     else:
-        edits.remove((*path, "dtype"), "train.precision", kind)
+        edits.remove((*path, "dtype"), *asked)
 
 
 def _steps(edits: Edits, plan: Plan) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from cvtune.backends.base import NativeConfig, Override
-from cvtune.backends.stages import check_frozen_stages
 from cvtune.backends.torchvision.backbones import BACKBONES
 from cvtune.backends.torchvision.fields import FIELDS
 from cvtune.backends.torchvision.models import (
@@ -92,7 +91,6 @@ def _check(plan: Plan, model: Model) -> None:
                 raise _unsupported(
                     key, f"{metric} with {family}, which predicts no masks", str(metric).replace("segm", "bbox")
                 )
-    check_frozen_stages(get("model.frozen_stages"))
 
 
 def _unsupported(field: str, what: str, nearest: str) -> UnsupportedError:
@@ -232,50 +230,16 @@ def _plan_key(key: str) -> str:
 
 
 def _differences(official: Any, config: Any, plan: Plan) -> Iterator[Override]:
-    reasons = getattr(plan, "reasons", {})
     values = dict(_leaves(config))
     for key, was in {**dict.fromkeys(values), **dict(_leaves(official))}.items():
         value = values.get(key)
         if value != was:
-            asked_by, kind = _who_asked(_plan_key(key), reasons)
+            asked_by, kind = plan.asked_by(_plan_key(key))
             if key == "model.channels_last":
                 asked_by, kind = "run.device", "host"
             elif key == "model.norm" and value == "batch" and plan.get("model.norm") == "sync":
                 kind = "host"
             yield Override(key, was, value, asked_by, kind)
-
-
-def _who_asked(key: str, reasons: Mapping[str, str]) -> tuple[str, Kind]:
-    """The spec field behind a difference, and whether spec, data or machine caused it."""
-    reason = reasons.get(key, "spec")
-    if key.startswith("data.image_size.") and not reasons.get("data.image_size.square", "spec").startswith("official"):
-        return (key, "spec")
-    if key == "data.classes":
-        return (key, "data")
-    if reason.startswith("spec"):
-        return (key, "spec")
-    if key in {"train.precision", "data.batch_size", "data.workers"} or key.startswith("run."):
-        return (key, "host")
-    if key in {"train.optimizer.lr", "train.schedule.min_lr"}:
-        reason = reasons.get("train.optimizer.lr", "")
-        if "detector weights" in reason:
-            return ("train.recipe", "spec")
-        if "in place of" in reason:
-            return ("train.optimizer.name", "spec")
-        return _who_asked("data.batch_size", reasons) if key == "train.optimizer.lr" else ("train.optimizer.lr", "spec")
-    if key in {"train.optimizer.momentum", "train.optimizer.weight_decay"}:
-        return ("train.optimizer.name", "spec")
-    if key == "train.schedule.warmup_iterations":
-        return (key, "data")
-    if key == "train.schedule.milestones":
-        return ("train.schedule.name", "spec") if "has none" in reason else ("train.epochs", "spec")
-    if reason.startswith("iterations"):
-        return ("train.iterations", "spec")
-    if "random weights" in reason:
-        return ("model.weights", "spec")
-    if reason.startswith(("finetune", "fewer than")):
-        return ("train.recipe", "spec")
-    return (key, "spec")
 
 
 def _leaves(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

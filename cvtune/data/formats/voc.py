@@ -313,10 +313,7 @@ def _choose(every: Sequence[VocFile], layout: VocLayout, subset: str | None) -> 
         return every
     by_key = {PurePosixPath(file.key).name: file for file in every} | {file.key: file for file in every}
     ids = subset_ids(layout, subset)
-    chosen = [
-        by_key.get(i) or by_key.get(str(path.with_suffix(""))) or by_key.get(path.name) or by_key.get(path.stem)
-        for i, path in ((i, PurePosixPath(i.replace("\\", "/"))) for i in ids)
-    ]
+    chosen = [next((by_key[key] for key in _keys(i) if key in by_key), None) for i in ids]
     missing = [i for i, file in zip(ids, chosen, strict=True) if file is None]
     if missing:
         raise DataError(
@@ -359,3 +356,9 @@ def _report_masks(matched: Sequence[Judged], masks: Masks, layout: VocLayout, re
         worst = f", the lowest IoU of boxes {min(overlaps):.2f}" if overlaps else ""
         detail = f"{len(overlaps):,} objects, {by_place:,} of them by their place in the XML{worst}; {bare:,} have none"
         receipt.note("mask-matched", str(layout.root / "SegmentationObject"), detail)
+
+
+def _keys(listed: str) -> tuple[str, ...]:
+    """What a line of a list may mean, the nearest first: lists hold ids, file names or paths of images."""
+    path = PurePosixPath(listed.replace("\\", "/"))
+    return listed, str(path.parent / path.stem), path.name, path.stem

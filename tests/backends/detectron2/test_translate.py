@@ -338,12 +338,6 @@ def test_what_detectron2_cannot_do_is_refused_with_the_nearest(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("config", [{"family": "faster_rcnn"}, {"family": "fcos"}, {"family": "mask_rcnn"}])
-def test_more_frozen_stages_than_there_are_is_refused(config: dict[str, Any], plan_for: MakePlan) -> None:
-    with pytest.raises(SpecError, match=r"model\.frozen_stages: got 5; allowed: 0 \(the stem\) to 4, or null"):
-        translate(plan_for(model={**config, "weights": "none", "frozen_stages": 5}, data__batch_size=2))
-
-
 @pytest.mark.parametrize(
     ("train", "period"),
     [

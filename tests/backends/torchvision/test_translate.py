@@ -270,11 +270,6 @@ def test_what_torchvision_cannot_do_is_said(planned: Planned, spec: dict[str, An
         assert part in str(caught.value)
 
 
-def test_too_many_frozen_stages(planned: Planned) -> None:
-    with pytest.raises(SpecError, match=r"model\.frozen_stages: got 5; allowed: 0"):
-        translate(planned({"model": {"family": "faster_rcnn", "frozen_stages": 5}}))
-
-
 def test_sync_norm_in_one_process_is_an_override_of_the_host(planned: Planned) -> None:
     plan = planned({"model": {"zoo": "fasterrcnn_resnet50_fpn", "norm": "sync"}})
     (override,) = [o for o in translate(plan).overrides if o.key == "model.norm"]

@@ -200,14 +200,15 @@ def test_names_are_sorted_and_ids_do_not_depend_on_the_subset(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("subset", "message"),
     [
-        ("trian", "no subset 'trian'; allowed: gone, train; did you mean 'train'"),
+        ("trian", "no subset 'trian'; allowed: dot, gone, train; did you mean 'train'"),
         ("gone", "1 of the 2 images of subset 'gone' have no .xml file.*nothing"),
+        ("dot", "1 of the 2 images of subset 'dot' have no .xml file.*first: [.];"),
         ("empty", "is empty"),
         ("../Main/train", "no subset"),
     ],
 )
 def test_wrong_subsets(tmp_path: Path, subset: str, message: str) -> None:
-    root = devkit(tmp_path, {"a": xml("a.jpg", [])}, {"train": "a", "gone": "a\nnothing", "empty": ""})
+    root = devkit(tmp_path, {"a": xml("a.jpg", [])}, {"train": "a", "gone": "a\nnothing", "dot": "a\n.", "empty": ""})
     with pytest.raises(DataError, match=message):
         read(root, subset=subset)
 

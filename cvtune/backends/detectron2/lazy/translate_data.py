@@ -25,8 +25,7 @@ def translate_data(edits: Edits, plan: Plan) -> None:
     for loader, split in (("train", "train"), ("test", "val")):
         edits.set(("dataloader", loader, "dataset", "names"), f"cvtune_{plan['name']}_{split}", f"data.{split}", "data")
         if not plan.recipe_is_official("data.workers"):
-            kind: Kind = "spec" if plan.asked("data.workers") else "host"
-            edits.set(("dataloader", loader, "num_workers"), int(plan["data.workers"]), "data.workers", kind)
+            edits.set(("dataloader", loader, "num_workers"), int(plan["data.workers"]), *plan.asked_by("data.workers"))
     if not plan.recipe_is_official("data.keep_empty_images"):
         keep = bool(plan["data.keep_empty_images"])
         given: Kind = "spec" if plan.asked("data.keep_empty_images") else "data"

@@ -15,10 +15,9 @@ from cvtune.backends.detectron2.lazy.keys import (
     thresholds,
 )
 from cvtune.backends.detectron2.models import Model, change
-from cvtune.backends.detectron2.translate_model import NORMS, norm_asked_by
+from cvtune.backends.detectron2.translate_model import NORMS
 from cvtune.backends.detectron2.weights_names import WEIGHTS_PATHS
 from cvtune.backends.edits import Edits
-from cvtune.backends.stages import check_frozen_stages
 from cvtune.errors import UnsupportedError
 from cvtune.plan import Plan
 
@@ -45,11 +44,10 @@ def translate_model(edits: Edits, plan: Plan, model: Model, weights: Mapping[str
             if edits.get(place) is not None:
                 edits.set(place, value, "model.weights")
     stages = plan["model.frozen_stages"]
-    check_frozen_stages(stages)
     if stages != plan.recipe.values["model.frozen_stages"]:
-        asked = "model.frozen_stages" if plan.asked("model.frozen_stages") else "model.weights"
         where, stem = freezing(edits.config)
-        edits.set(where, stem - 1 if stages is None else stem + int(stages), asked)
+        last = stem - 1 if stages is None else stem + int(stages)
+        edits.set(where, last, *plan.asked_by("model.frozen_stages"))
     _norm(edits, plan)
     for field, (at, _) in thresholds(edits.config).items():
         if plan.asked(field):
@@ -70,13 +68,13 @@ def _norm(edits: Edits, plan: Plan) -> None:
             )
         return
     if wanted is not None and wanted != norm_name(edits.get(backbone[0])):
-        asked = norm_asked_by(plan)
+        asked = plan.asked_by("model.norm")
         for path in backbone:
-            edits.set(path, wanted, asked)
+            edits.set(path, wanted, *asked)
         if plan.asked("model.norm") and norm != "frozen":
             for path in heads:
                 if norm_name(edits.get(path)) in ("BN", "SyncBN"):
-                    edits.set(path, wanted, asked)
+                    edits.set(path, wanted, *asked)
     if int(plan["run.devices"]) * int(plan["run.nodes"]) == 1 or plan["run.device"] == "cpu":
         for path in (*backbone, *heads):
             if norm_name(edits.get(path)) == "SyncBN":

@@ -6,8 +6,6 @@ from typing import Any
 
 from cvtune.backends.detectron2.lazy.keys import LOADER
 from cvtune.backends.detectron2.translate_schedule import (
-    batch_kind,
-    length_field,
     rule_extra,
     set_periods,
     set_precision,
@@ -35,9 +33,9 @@ def translate_schedule(edits: Edits, plan: Plan) -> Extras:
         UnsupportedError: mixed precision on a CPU.
     """
     if not plan.recipe_is_official("data.batch_size"):
-        edits.set((*LOADER, "total_batch_size"), int(plan["data.batch_size"]), "data.batch_size", batch_kind(plan))
+        edits.set((*LOADER, "total_batch_size"), int(plan["data.batch_size"]), *plan.asked_by("data.batch_size"))
     official = plan.recipe_is_official("train.epochs") and plan.recipe_is_official("train.iterations")
-    length = length_field(plan)
+    length, _ = plan.asked_by("train.iterations")
     if not official:
         edits.set(("train", "max_iter"), int(plan["train.iterations"]), length)
     _optimizer(edits, plan)
