@@ -16,8 +16,8 @@ __all__ = ["FileSet", "Finders", "detected", "find_files", "folders_apart"]
 
 # Of a folder of many files not all are opened to tell what they are.
 LOOK_AT = 8
-# Folders of annotations lie this deep at most: Annotations/<collection>/<image>.
-DEEPEST = 3
+# Folders of annotations lie this deep at most: Annotations/users/<user>/<collection>/<image>.
+DEEPEST = 5
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class FileSet:
 
 
 def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
-    """The files with one of `suffixes`: `path` itself, those right in it, or else those up to three folders below.
+    """The files with one of `suffixes`: `path` itself, those right in it, or else those up to five folders below.
 
     With `deep` those right in it and those below, for formats of a file an image, which may lie in subfolders.
     """

@@ -1,4 +1,4 @@
-"""LabelMe JSON (the desktop tool, and those that write its files): one file an image."""
+"""LabelMe JSON (the desktop tool, and those that write its files), and ISAT's: one file an image."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ __all__ = ["detect", "embedded_images", "read", "subsets", "write"]
 
 NO_AREA = frozenset({"point", "points", "line", "linestrip"})
 ROTATED = frozenset({"rotation", "oriented_rectangle", "quadrilateral"})
+# Fields of a shape that X-AnyLabeling adds.
+OF_TOOLS = {"score": float, "difficult": bool, "attributes": dict}
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,9 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     """Read a file, a folder of files, or a folder of folders.
 
     Category ids are 1, 2, ... over the sorted labels of the whole folder. A rectangle has no mask, circles become
-    polygons, shapes of one label and group_id are one object; points and lines are dropped. `group_id`, `description`
-    and `flags` are in `Annotation.extra`; a flag `iscrowd` is COCO's. `where` counts shapes from 1.
+    polygons, shapes of one label and group_id are one object; points and lines are dropped. `group_id`, `description`,
+    `flags` and X-AnyLabeling's `score`, `difficult` and `attributes` are in `Annotation.extra`; a flag `iscrowd` is
+    COCO's. `where` counts shapes from 1.
 
     Raises:
         DataError: no such file, malformed JSON, or an unknown subset.
@@ -104,7 +107,7 @@ def _scan(source: ReadSource, receipt: Receipt) -> _Scan:
     entries: dict[Path, Entry] = {}
     skipped: list[Path] = []
     for file in files.files:
-        document = read_json(file, receipt, files.label(file))
+        document = _of_isat(read_json(file, receipt, files.label(file)))
         if isinstance(document, dict) and "shapes" in document:
             entries[file] = _entry(document, file, files.label(file), finders)
         else:
@@ -116,7 +119,41 @@ def _scan(source: ReadSource, receipt: Receipt) -> _Scan:
 
 def _is_labelme(file: Path) -> bool:
     top = json_top(file)
-    return top is not None and "shapes" in top.keys and bool({"imagePath", "imageData", "imageHeight"} & set(top.keys))
+    if top is None:
+        return False
+    labelme = "shapes" in top.keys and bool({"imagePath", "imageData", "imageHeight"} & set(top.keys))
+    return labelme or ("objects" in top.keys and _is_isat(top.get("info")))
+
+
+def _is_isat(info: Any) -> bool:
+    return isinstance(info, dict) and {"name", "width", "height"} <= info.keys()
+
+
+def _of_isat(document: Any) -> Any:
+    """A file of ISAT in the words of LabelMe; another as it is.
+
+    Polygons of one category and group are one object, as in LabelMe; an object without a polygon is its box.
+    """
+    if not isinstance(document, dict) or "shapes" in document or not _is_isat(document.get("info")):
+        return document
+    info, objects = document["info"], document.get("objects")
+    if isinstance(objects, list):
+        objects = [_shape_of_isat(item) if isinstance(item, dict) else item for item in objects]
+    size = {"imageWidth": info["width"], "imageHeight": info["height"]}
+    return {"shapes": objects, "imagePath": info["name"], **size}
+
+
+def _shape_of_isat(item: dict[str, Any]) -> dict[str, Any]:
+    points, box = item.get("segmentation"), item.get("bbox")
+    boxed = not points and isinstance(box, list) and len(box) == 4
+    return {
+        "label": item.get("category"),
+        "points": [box[:2], box[2:]] if boxed and isinstance(box, list) else points,
+        "shape_type": "rectangle" if boxed else "polygon",
+        "group_id": item.get("group"),
+        "description": item.get("note"),
+        "flags": {"iscrowd": item.get("iscrowd") in (True, 1)},
+    }
 
 
 def _entry(document: dict[str, Any], file: Path, label: str, finders: Finders) -> Entry:
@@ -144,6 +181,7 @@ def _shape(record: Any, where: str) -> Shape:
     kind = kind.lower() if isinstance(kind, str) else "polygon" if kind is None else repr(kind)
     points = points_of(record.get("points"))
     extra = {key: record[key] for key in ("group_id", "description") if record.get(key) not in (None, "")}
+    extra |= {key: record[key] for key, kind in OF_TOOLS.items() if isinstance(record.get(key), kind) and record[key]}
     flags = record.get("flags")
     crowd = isinstance(flags, dict) and flags.get("iscrowd") is True
     if isinstance(flags, dict) and (kept := {k: v for k, v in flags.items() if v and k != "iscrowd"}):

@@ -125,6 +125,11 @@ def _shape(element: Element, where: str, file: Path) -> Shape:
     if not np.isfinite(degrees) or degrees % 360 == 0:
         return replace(shape, box_xyxy=box)
     turned = ("rotation-as-polygon", f"turned by {degrees:g} degrees")
+    # The angle is in the polygon now; read back with a box, it would turn that.
+    if rest := {key: value for key, value in attributes.items() if key != "rotation"}:
+        extra["attributes"] = rest
+    else:
+        del extra["attributes"]
     return replace(shape, polygons=(box_polygon(*box, degrees),), repairs=(turned,))
 
 
@@ -133,6 +138,10 @@ def _mask(shape: Shape, segm: Element, file: Path) -> Shape:
     name = Path(_text(segm, "mask").replace("\\", "/")).name
     places = [file.parent / "Masks" / name, file.parent.parent / "Masks" / file.parent.name / name]
     places.append(file.parent.parent / "Masks" / name)
+    # Annotations/<collection>/x.xml and Masks/<collection>/x_mask_0.png, as the web tool has them.
+    parts = file.parent.parts
+    tops = [n for n, part in enumerate(parts) if part.lower() == "annotations"]
+    places += [Path(*parts[:n], "Masks", *parts[n + 1 :], name) for n in tops]
     found = next((place for place in places if name and place.is_file()), None)
     if found is None:
         return replace(shape, fault=("mask-missing-file", f"{name or 'its mask'} was not found in {places[0].parent}"))

@@ -28,7 +28,8 @@ from cvtune.runs import write_json
 
 __all__ = ["write"]
 
-KEPT = ("group_id", "description", "flags")
+# Of the tool itself, and of X-AnyLabeling.
+KEPT = ("group_id", "description", "flags", "score", "difficult", "attributes")
 
 
 def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
@@ -86,6 +87,7 @@ def _shapes(annotation: Annotation, image: Image, name: str, groups: Groups, rec
         "description": extra.get("description", ""),
         "shape_type": "polygon",
         "flags": flags,
+        **{key: extra[key] for key in ("score", "difficult", "attributes") if key in extra},
     }
     mask = annotation.segmentation
     if isinstance(mask, Rle):

@@ -100,6 +100,26 @@ def test_parts_attributes_and_folders(tmp_path: Path, read: Any, files: Any, cod
     assert [c.name for c in read("labelme3", tmp_path / "Annotations", subset="two")[0].categories] == ["a", "wheel"]
 
 
+def test_folders_of_the_web_tool(tmp_path: Path, read: Any, files: Any) -> None:
+    where = "users/me/one"
+    content = {
+        f"Annotations/{where}/x.xml": xml(segm("x_mask_0.png"), folder=where),
+        f"Images/{where}/x.jpg": (100, 80),
+    }
+    files(tmp_path, content | {f"Masks/{where}/x_mask_0.png": png(np.full((1, 3), 255, np.uint8))})
+    assert detect_format(tmp_path)[0] == "labelme3"
+    dataset, _ = read("labelme3", tmp_path)
+    assert [(i.file_name, i.path is not None) for i in dataset.images] == [(f"{where}/x.jpg", True)]
+    assert [a.bbox_xywh for a in dataset.annotations] == [(10, 20, 3, 1)]
+
+
+def test_an_angle_that_was_applied_is_no_attribute(tmp_path: Path, read: Any, files: Any) -> None:
+    inner = "<type>bounding_box</type><attributes>rotation=90.0{}</attributes>"
+    files(tmp_path, {"x.xml": xml(polygon(inner=inner.format(", red")), polygon(inner=inner.format("")))})
+    dataset, _ = read("labelme3", tmp_path)
+    assert [a.extra for a in dataset.annotations] == [{"attributes": {"red": "1"}}, {}]
+
+
 def test_malformed_and_hostile_files_are_refused(tmp_path: Path, read: Any, files: Any) -> None:
     bomb = '<!DOCTYPE a [<!ENTITY x "boom">]><annotation><imagesize/>&x;</annotation>'
     for text, message in (("<annotation>", "not valid XML"), (bomb, "entities"), ("<a/>", "none of its 1 .xml files")):
