@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
+from cvtune.data.far_images import split_words
 from cvtune.data.formats.mask_images import mask_files
 from cvtune.data.formats.masks_write import ONE_CLASS
 from cvtune.data.image_files import ImageFinder
@@ -32,9 +33,15 @@ MASKS = (
 )  # fmt: skip
 # train and train_masks
 BEHIND = ("_masks", "_mask", "_labels", "_label", "_annotations", "annot", "_gt")
+# train_images and train_masks, ISIC2018_Task1-2_Training_Input and ISIC2018_Task1_Training_GroundTruth
+IMAGES_END = re.compile(r"[_ -](images?|imgs?|input)$", re.IGNORECASE)
+MASKS_END = re.compile(r"[_ -](masks?|labels?|annotations?|segmentations?|gt|ground_?truth)$", re.IGNORECASE)
 ENDINGS = ("", "_mask", "_masks", "_instances", "_instance", "_seg", "_segmentation", "_label", "_labels", "_gt")
-# How a file says that it is the mask of the image beside it.
+# How a file says that it is the mask of the image beside it, or one of several.
 MASK_ENDING = re.compile(r"[_-](mask|masks|seg|segmentation|instances?|labels?)$", re.IGNORECASE)
+NUMBERED_ENDING = re.compile(r"[_-](mask|seg|segmentation|instance|label)[_-]?\d+$", re.IGNORECASE)
+# How a file says that it is the image: plant001_rgb.png beside plant001_label.png.
+IMAGE_ENDING = re.compile(r"[_-](rgb|image|img|raw|orig|original)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,16 @@ def find_items(path: Path, images: Path | None) -> Iterator[MaskItem]:
         if found or found_masks:
             name = found[0] if found else home / "images" / f"{home.name}.png"
             yield MaskItem(name.relative_to(path).as_posix(), found[0] if found else None, found_masks)
-    if not homes:
-        for folder in (path, *_folders(path)):
-            for item in _in_one_folder(folder):
-                image = item.image
-                yield replace(item, name=image.relative_to(path).as_posix()) if image is not None else item
+    if homes:
+        return
+    inner = _folders(path)
+    for folders in ([path, *inner], [deeper for folder in inner for deeper in _folders(folder)]):
+        items = [item for folder in folders for item in _in_one_folder(folder)]
+        for item in items:
+            image = item.image
+            yield replace(item, name=image.relative_to(path).as_posix()) if image is not None else item
+        if items:
+            return
 
 
 def find_parts(path: Path) -> dict[str, tuple[Path, ...]]:
@@ -86,7 +98,9 @@ def find_parts(path: Path) -> dict[str, tuple[Path, ...]]:
     if not parts and _pair(path) is None and not any(map(_is_home, _folders(path))):
         inner = [f for f in _folders(path) if any(map(_is_home, _folders(f))) or any(_in_one_folder(f))]
         single = not any(map(_own_image, inner))  # folders of one image each are no splits
-        parts = {folder.name: (folder,) for folder in inner} if single else {}
+        # Folders of other names are those of classes, of patients: a set in hundreds of parts is none.
+        split = all(split_words((folder.name,)) for folder in inner)
+        parts = {folder.name: (folder,) for folder in inner} if single and split else {}
     return parts if len(parts) > 1 else {}
 
 
@@ -109,7 +123,8 @@ def _pair(folder: Path) -> tuple[Path | None, Path] | None:
 def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
     """Split -> its folders of images and masks.
 
-    ``train/images`` and ``train/masks``, or ``images/train`` and ``masks/train``, or ``train`` and ``train_masks``.
+    ``train/images`` and ``train/masks``, or ``images/train`` and ``masks/train``, or ``train`` and ``train_masks``, or
+    ``train_images`` and ``train_masks``.
     """
     inner = _folders(path)
     own = {f.name: pair for f in inner if not _is_home(f) and (pair := _pair(f)) is not None and pair[0] is not None}
@@ -124,7 +139,15 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
         if both and len(both) == len(below):
             return both
     beside = {f.name: (f, names[n]) for f in inner for e in BEHIND if (n := f.name.lower() + e) in names}
+    image_folders, mask_folders = (_by_split(inner, ending) for ending in (IMAGES_END, MASKS_END))
+    beside |= {split: (folder, mask_folders[split]) for split, folder in image_folders.items() if split in mask_folders}
     return {split: pair for split, pair in beside.items() if all(map(mask_files, pair))}
+
+
+def _by_split(folders: Iterable[Path], ending: re.Pattern[str]) -> dict[str, Path]:
+    """The split that a folder's name tells, or else its name before `ending`, -> the folder."""
+    named = [folder for folder in folders if ending.search(folder.name)]
+    return {"-".join(sorted(split_words((f.name,)))) or ending.sub("", f.name).lower(): f for f in named}
 
 
 def _homes(path: Path) -> list[Path]:
@@ -153,20 +176,36 @@ def _in_one_folder(folder: Path) -> Iterator[MaskItem]:
     if (image := _own_image(folder)) is not None:
         yield MaskItem(image.name, image, tuple((file, ONE_CLASS) for file in files if file != image))
         return
-    stems = {file.stem.lower(): file for file in files if not MASK_ENDING.search(file.stem)}
-    masks = {file: MASK_ENDING.sub("", file.stem).lower() for file in files if MASK_ENDING.search(file.stem)}
+    stems, masks = _told_apart(files)
     found: dict[Path, MaskItem] = {}
     for file, stem in masks.items():
-        if stem in stems:
-            image = stems[stem]
-            found[image] = MaskItem(image.name, image, ((file, ONE_CLASS),), together=True)
+        if (image := stems.get(stem)) is not None:
+            before = found[image].masks if image in found else ()
+            found[image] = MaskItem(image.name, image, (*before, (file, ONE_CLASS)), together=True)
     if not masks:
         for inner in _folders(folder):
             if inner.name.lower() in stems and (of_image := tuple(_classed(inner))):
                 image = stems[inner.name.lower()]
                 found[image] = MaskItem(image.name, image, of_image)
-    for file in stems.values() if found else ():
-        yield found.get(file) or MaskItem(file.name, file, ())
+    # Where images say what they are, what does not say it is something else.
+    said = any(IMAGE_ENDING.search(image.stem) for image in found)
+    for file in dict.fromkeys(stems.values()) if found else ():
+        if not said or IMAGE_ENDING.search(file.stem):
+            yield found.get(file) or MaskItem(file.name, file, ())
+
+
+def _told_apart(files: Sequence[Path]) -> tuple[dict[str, Path], dict[Path, str]]:
+    """Stem -> image, as a mask of it says it, and mask -> that stem, of files in one folder; in lower case."""
+    stems = {file.stem.lower(): file for file in files if not MASK_ENDING.search(file.stem)}
+    masks = {file: MASK_ENDING.sub("", file.stem).lower() for file in files if MASK_ENDING.search(file.stem)}
+    for file in files:
+        stem = NUMBERED_ENDING.sub("", file.stem).lower()
+        if stem in stems and stem != file.stem.lower():
+            masks[file] = stem
+            del stems[file.stem.lower()]
+    for stem, file in list(stems.items()):
+        stems.setdefault(IMAGE_ENDING.sub("", stem), file)
+    return stems, masks
 
 
 def _own_image(folder: Path) -> Path | None:

@@ -39,7 +39,8 @@ def detect(path: Path) -> str | None:
     items = list(find_items(path, None))
     with_masks = [item for item in items if item.masks]
     looked = with_masks[:: max(1, len(with_masks) // LOOK_AT)][:LOOK_AT]
-    if not looked or not all(_agree(item) for item in looked):
+    agreed = [_agree(item) for item in looked]
+    if False in agreed or True not in agreed:
         return None
     count = sum(len(item.masks) for item in items)
     kind = "of ids, one an image" if looked[0].together else "of one object each"
@@ -99,8 +100,11 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     return assemble(entries, alphabetical(names), receipt, source=source.path, first_image_id=first, sized=False)
 
 
-def _agree(item: MaskItem) -> bool:
-    """Whether the image and its first mask look the part: of one size, and the mask no photograph."""
+def _agree(item: MaskItem) -> bool | None:
+    """Whether the image and its first mask look the part: of one size, and the mask no photograph.
+
+    None where the mask is empty, which tells nothing.
+    """
     size = mask_size_wh(item.masks[0][0])
     if size is None or (item.together and item.image is None):
         return False
@@ -110,6 +114,8 @@ def _agree(item: MaskItem) -> bool:
         values = np.unique(read_values(item.masks[0][0]))
     except DataError:
         return False
+    if item.together and not values.any():
+        return None
     if item.together:
         # Few values for so many pixels; a photograph has as many as it can.
         return 1 < len(values) < max(4, size[0] * size[1] // 16)

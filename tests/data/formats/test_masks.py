@@ -221,7 +221,9 @@ def test_nuclei(real_data: Path) -> None:
         assert np.array_equal(rle_to_mask(annotation.segmentation), np.asarray(Pillow.open(file)) > 0)
 
 
-@pytest.mark.parametrize("layout", ["{split}/images {split}/masks", "images/{split} masks/{split}"])
+@pytest.mark.parametrize(
+    "layout", ["{split}/images {split}/masks", "images/{split} masks/{split}", "{split}_images {split}_masks"]
+)
 def test_folders_of_splits(tmp_path: Path, read: Any, layout: str) -> None:
     for split, side in (("train", 6), ("val", 9)):
         images, masks = (tmp_path / part for part in layout.format(split=split).split())
@@ -282,6 +284,25 @@ LAYOUTS: dict[str, tuple[dict[str, np.ndarray], tuple[str, ...], list[tuple[str,
         {"train/a_mask.png": disc(), "valid/a_mask.png": disc()},
         ("train/a.jpg", "valid/a.jpg"),
         [("object", 24)] * 2,
+    ),
+    "several masks beside an image, in folders of kinds": (
+        {
+            "set/benign/a (1)_mask.png": disc(),
+            "set/benign/a (1)_mask_1.png": disc(),
+            "set/normal/b_mask.png": np.zeros((10, 20), np.uint8),
+        },
+        ("set/benign/a (1).png", "set/normal/b.png"),
+        [("object", 24)] * 2,
+    ),
+    "images that say it": (
+        {"A1/p_label.png": two(), "A1/q_label.png": disc(value=1)},
+        ("A1/p_rgb.png", "A1/q_rgb.png"),
+        [("object", 24), ("object", 12), ("object", 24)],
+    ),
+    "input and ground truth": (
+        {"Task1_Training_GroundTruth/a_segmentation.png": disc()},
+        ("Task1-2_Training_Input/a.jpg",),
+        [("object", 24)],
     ),
     "folders of classes": (
         {"masks/cat/a.png": two(), "masks/dog/a.png": disc(), "masks/dog/b.png": disc()},
