@@ -192,7 +192,7 @@ def test_poses_are_told_without_a_file_that_says_so(
         ("names: [a\ntrain: x", r"data\.yaml: not valid YAML"),
         ("- a", "must hold keys"),
         ("names: {x: a}\ntrain: y", "names: must be a list"),
-        ("names: [a]", "no images or labels of YOLO"),
+        ("names: [a]", "none of its 1 images"),
     ],
 )
 def test_malformed_yaml_is_one_line(tmp_path: Path, files: Any, text: str, message: str) -> None:
