@@ -244,7 +244,7 @@ def _joined_by_stem(items: list[YoloItem], folder: Path) -> Iterator[YoloItem]:
         if above not in far:
             far[above] = FarImages(folder, item.labels.relative_to(folder))
         image = far[above].find([item.labels.stem], IMAGE_SUFFIXES, any_suffix=True)
-        if image in free:
+        if image is not None and image in free:
             free.remove(image)
             joined[image] = item.labels
     taken = set(joined.values())
