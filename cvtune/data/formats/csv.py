@@ -25,6 +25,7 @@ from cvtune.data.formats.label_folders import known_size
 from cvtune.data.formats.masks_write import ONE_CLASS
 from cvtune.data.formats.tables import MAGIC, SUFFIXES, Row, Table, read_table, table_head
 from cvtune.data.formats.texts import number, whole
+from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
 
@@ -60,7 +61,7 @@ def detect(path: Path) -> str | None:
     head = table_head(first)
     if head is None:
         return f"{files.label(first)}, a Parquet table (pyarrow is not installed)"
-    columns = find_columns(head.columns)
+    columns = _columns(head)
     assert columns is not None
     more = f" and {len(files.files) - 1} more" if len(files.files) > 1 else ""
     return f"{files.label(first)}{more} with the columns {columns.describe()}"
@@ -72,7 +73,7 @@ def subsets(path: Path) -> tuple[str, ...]:
     if len(labels := _labels(files)) > 1:
         return tuple(labels)
     head = table_head(files.files[0]) if files.files else None
-    columns = None if head is None else find_columns(head.columns)
+    columns = None if head is None else _columns(head)
     if columns is None or "split" not in columns.at:
         return ()
     return _splits(_open(files.files[0], files, Receipt()))
@@ -150,8 +151,13 @@ def _categories(files: Sequence[_File]) -> tuple[Category, ...]:
 
 def _tables(path: Path) -> FileSet:
     """The tables of boxes at a path."""
-    for suffixes, most in ((SUFFIXES, LOOK_AT * 20), ((BARE_TEXT,), LOOK_AT)):
-        files = find_files(path, *suffixes)
+    # Tables that are none of boxes may lie above those that are.
+    for suffixes, deep, most in (
+        (SUFFIXES, False, LOOK_AT * 20),
+        (SUFFIXES, True, LOOK_AT * 20),
+        ((BARE_TEXT,), False, LOOK_AT),
+    ):
+        files = find_files(path, *suffixes, deep=deep)
         tables = tuple(file for file in files.files[:most] if _is_table(file))
         if tables:
             break
@@ -164,12 +170,21 @@ def _is_table(file: Path) -> bool:
         return not has_pyarrow() and _is_parquet(file)
     if any(marks <= set(head.columns) for marks in FOREIGN):
         return False
-    columns = find_columns(head.columns)
+    columns = _columns(head)
     if columns is None or (file.suffix.lower() == BARE_TEXT and not head.headless):
         return False
     boxed = [row for row in row_a_box(head.rows, columns) if not _is_boxless(row, columns)]
     good = sum(_numbers(row, columns) is not None for row in boxed)
     return 2 * good >= len(boxed)
+
+
+def _columns(table: Table) -> Columns | None:
+    """The columns by their names; that of the images by the file names in it where its own (`id`) does not tell."""
+    found = find_columns(table.columns)
+    if found is not None or not table.rows:
+        return found
+    first = [text_of(cell).lower().endswith(IMAGE_SUFFIXES) for cell in table.rows[0].cells]
+    return find_columns(table.columns, first.index(True)) if True in first else None
 
 
 def _is_parquet(file: Path) -> bool:
@@ -192,7 +207,7 @@ def _labels(files: FileSet) -> dict[str, Path]:
 def _open(file: Path, files: FileSet, receipt: Receipt) -> _File:
     label = files.label(file)
     table = read_table(file, receipt, label)
-    columns = find_columns(table.columns)
+    columns = _columns(table)
     if columns is None:
         raise DataError(f"{file}: no columns of an image and a box; got {', '.join(table.columns[:12])}")
     table = replace(table, rows=list(row_a_box(table.rows, columns)))

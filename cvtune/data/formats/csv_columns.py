@@ -97,8 +97,13 @@ class Columns:
         return ", ".join([*plain, f"box ({self.kind})={box}"])
 
 
-def find_columns(names: Sequence[str]) -> Columns | None:
-    """The columns of image and box, None without them, and those of class, image size, crowd and split."""
+def find_columns(names: Sequence[str], image_at: int | None = None) -> Columns | None:
+    """The columns of image and box, None without them, and those of class, image size, crowd and split.
+
+    Args:
+        names: of the columns, as the file has them.
+        image_at: the place of the images, where their column's name does not tell.
+    """
     plain: dict[str, int] = {}
     for i, name in enumerate(names):
         plain.setdefault(_plain(name), i)
@@ -118,6 +123,7 @@ def find_columns(names: Sequence[str]) -> Columns | None:
     if kind == "corners" and {"x3", "y3"} <= plain.keys() and {"x1", "y1"} & {_plain(names[i]) for i in box.values()}:
         return None  # four corners of an oriented box
     image = find("image", list(box.values()))
+    image = image_at if image is None else image
     if image is None:
         return None
     at = {"image": image}

@@ -126,8 +126,12 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
 
 def _kinds(path: Path) -> dict[Path, str]:
     """File -> "boxes" or "masks", of the CSV files that are either."""
+    return _kinds_of(find_files(path, ".csv"), path) or _kinds_of(find_files(path, ".csv", deep=True), path)
+
+
+def _kinds_of(files: FileSet, path: Path) -> dict[Path, str]:
     found: dict[Path, str] = {}
-    for file in find_files(path, ".csv").files[:50]:
+    for file in files.files[:50]:
         if TOOLKIT in file.relative_to(path).parts[:-1]:  # lists all of Open Images, of which little was downloaded
             continue
         head = table_head(file)

@@ -5,7 +5,7 @@ A line is ``class x_centre y_centre width height`` or ``class x1 y1 x2 y2 x3 y3 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -64,24 +64,21 @@ def _rows_found(folder: Path, config: Path | None) -> str | None:
     """Evidence from the labels themselves; without a list of names, or where all are empty, they need an image each."""
     labels = folder / "labels" if (folder / "labels").is_dir() else folder
     every = list(label_files(labels))
-    files = every[:: max(1, len(every) // LOOK_AT)][:LOOK_AT]
+    files = every[:: -(-len(every) // LOOK_AT) or 1]
+    finders: dict[Path, ImageFinder] = {}
+    pictured = [file for file in files if _has_image(file, folder, finders)]
     sure = labels != folder or config is not None or folder.name == "labels"
-    rows = _lines_of(files)
-    if not sure or not rows:
-        finders: dict[Path, ImageFinder] = {}
-        pictured = [file for file in files if _has_image(file, folder, finders)]
-        if 2 * len(pictured) <= len(files):
+    if not sure:
+        alone = [file for file in files if file not in pictured and _holds_rows(_lines_of([file]))]
+        if len(pictured) <= len(alone):
             return None
-        rows = _lines_of(pictured)
+    rows = _lines_of(pictured or files)
     named = f"{config.name}, and " if config else ""
     if not rows:
-        return f"{named}{len(every):,} empty files of labels, each beside an image"
-    first = rows[0][0].name
-    return (
-        f"{named}{first} with rows of a class and shares of the image's size"
-        if mostly_rows([line for _, line in rows])
-        else None
-    )
+        return f"{named}empty files of labels, each beside an image" if pictured else None
+    if not _holds_rows(rows):
+        return None
+    return f"{named}{rows[0][0].name} with rows of a class and shares of the image's size"
 
 
 def _has_image(file: Path, folder: Path, finders: dict[Path, ImageFinder]) -> bool:
@@ -89,6 +86,10 @@ def _has_image(file: Path, folder: Path, finders: dict[Path, ImageFinder]) -> bo
     if above not in finders:
         finders[above] = ImageFinder([images_beside(above)], FarImages(folder, file.relative_to(folder)))
     return finders[above].find(file.stem, any_suffix=True) is not None
+
+
+def _holds_rows(lines: Sequence[tuple[Path, str]]) -> bool:
+    return mostly_rows([line for _, line in lines])
 
 
 def _lines_of(files: Iterable[Path]) -> list[tuple[Path, str]]:

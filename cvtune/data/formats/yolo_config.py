@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cvtune.data.formats.listing import levels
+from cvtune.data.formats.listing import levels, names_in
 from cvtune.data.formats.text_yaml import parse_yaml
 from cvtune.data.formats.texts import read_lines
+from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.errors import DataError
 
 __all__ = [
@@ -73,9 +74,11 @@ def yolo_config(path: Path) -> Path | None:
 
 def plain_folder(path: Path, config: Path | None) -> Path:
     """The folder of a set of which no file says where things are: that of its list of names, or what is above it."""
-    if config is not None and config.parent.name.lower() not in {"labels", *SPLITS}:
-        return config.parent
-    return path if path.is_dir() else path.parent
+    here = path if path.is_dir() else path.parent
+    if config is None or config.parent.name.lower() in {"labels", *SPLITS}:
+        return here
+    pictured = (config.parent / "images").is_dir() or bool(names_in(config.parent, IMAGE_SUFFIXES))
+    return config.parent if pictured or here not in config.parents else here
 
 
 def _list_of_splits(path: Path) -> Path | None:

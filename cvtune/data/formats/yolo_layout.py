@@ -88,6 +88,8 @@ def find_yolo(path: Path, images: Path | None) -> YoloLayout:
     if config is not None and suffix == ".data":
         return _darknet(config, images)
     folder = plain_folder(path, config)
+    if folder.name == "labels" and (folder.parent / "images").is_dir():
+        folder = folder.parent
     names = None if config is None else dict(enumerate(listed_names(config)))
     if config is None:
         config, names = _names_above(folder)
