@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -84,7 +84,10 @@ def find_yolo(path: Path, images: Path | None) -> YoloLayout:
     config = stated if given else yolo_config(path)
     suffix = config.suffix.lower() if config else ""
     if config is not None and suffix in {".yaml", ".yml"}:
-        return _ultralytics(config, images)
+        layout = _ultralytics(config, images)
+        # One below may describe what lies beside its own folder.
+        beside = {} if any(layout.parts.values()) or config.parent == path else _labelled(path, images)
+        return replace(layout, root=path, parts=beside) if beside else layout
     if config is not None and suffix == ".data":
         return _darknet(config, images)
     folder = plain_folder(path, config)
@@ -230,7 +233,7 @@ def _plain(folder: Path, images: Path | None) -> tuple[YoloItem, ...]:
 
 def _labelled(folder: Path, images: Path | None) -> dict[str, tuple[YoloItem, ...]]:
     """The parts of a plain folder where any image has labels; else none."""
-    items = _plain(folder, images)
+    items = _plain(folder, images) if folder.is_dir() else ()
     return dict(_by_split(items)) if any(item.labels for item in items) else {}
 
 

@@ -48,6 +48,7 @@ UTF16 = b"\xff\xfe" + f"{AB}train: images\n".encode("utf-16-le")
         ({"d/data.yaml": AB + "train: ../train/images\n", "d/train/images/x.jpg": 0, "d/train/labels/x.txt": ROW}, ""),
         ({"d/classes.txt": "a\nb", "d/images/x.jpg": 0, "d/labels/x.txt": ROW}, ""),
         ({"c/d/data.yaml": AB + "train: images\n", "c/d/images/x.jpg": 0, "c/d/labels/x.txt": ROW}, ""),
+        ({"yolo/custom.yaml": AB + "train: ../no/images\n", **BOTH}, ""),
         # CVAT's names of parts; any case.
         ({"data.yaml": AB + "path: .\nTrain: Train.txt\n", "Train.txt": "data/images/x.jpg\n", **BOTH}, ""),
         ({"data.yaml": AB + "holdout: holdout.txt\n", "holdout.txt": "data/images/x.jpg\n", **BOTH}, ""),
