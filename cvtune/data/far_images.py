@@ -18,7 +18,11 @@ __all__ = ["LABEL_FOLDERS", "FarImages", "images_of_sources", "split_words", "wi
 MOST_FOLDERS = 2000
 # Folders of annotations, whose images lie beside them.
 LABEL_FOLDERS = frozenset({"annotations", "annotation", "labels", "label", "ann", "json", "xml"})
-SPLITS = frozenset({"train", "training", "trainval", "val", "valid", "validation", "dev", "test", "testing"})
+# Words that tell a split -> the split.
+SPLITS = {
+    "train": "train", "training": "train", "trainval": "trainval", "val": "val", "valid": "val", "validation": "val",
+    "dev": "val", "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 class FarImages:
@@ -100,5 +104,6 @@ def without_address(name: str) -> str:
 
 
 def split_words(parts: Sequence[str]) -> frozenset[str]:
-    """The names of splits that occur in names of files and folders: train2017 is train."""
-    return SPLITS & {word for part in parts for word in re.split(r"[^a-z]+", part.lower())}
+    """The splits that occur in names of files and folders: train2017 and training_images are train."""
+    words = {word for part in parts for word in re.split(r"[^a-z]+", part.lower())}
+    return frozenset(SPLITS[word] for word in words & SPLITS.keys())

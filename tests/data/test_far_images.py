@@ -29,6 +29,7 @@ from cvtune.spec import SplitSpec
         (["photos/train/a.jpg"], "val.json", "a.jpg", None),
         (["photos/train2017/a.jpg", "photos/val2017/a.jpg"], "instances_val2017.json", "a.jpg", "photos/val2017/a.jpg"),
         (["photos/train/a.jpg"], "x.json", "a.jpg", "photos/train/a.jpg"),
+        (["training_images/a.jpg", "testing_images/a.jpg"], "train_boxes.csv", "a.jpg", "training_images/a.jpg"),
         (["validation/data/a.jpg", "test/data/a.jpg"], "validation/labels/x.csv", "a.jpg", "validation/data/a.jpg"),
     ],
 )

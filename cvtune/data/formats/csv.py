@@ -6,7 +6,6 @@ as shares of the image, which is decided once, over the whole set.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from cvtune.data.coco import Category, Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.arrow_tables import has_pyarrow
 from cvtune.data.formats.box_layout import BoxNumbers
+from cvtune.data.formats.csv_cells import box_of, is_empty, row_a_box, text_of, with_names
 from cvtune.data.formats.csv_columns import IN_ONE_CELL, Columns, find_columns
 from cvtune.data.formats.csv_write import write
 from cvtune.data.formats.entries import Corners, Entry, Shape, alphabetical, assemble
@@ -25,6 +25,7 @@ from cvtune.data.formats.label_folders import known_size
 from cvtune.data.formats.masks_write import ONE_CLASS
 from cvtune.data.formats.tables import MAGIC, SUFFIXES, Row, Table, read_table, table_head
 from cvtune.data.formats.texts import number, whole
+from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
 
@@ -39,6 +40,8 @@ SPLITS = frozenset(
 # Of other formats, which have tables of their own.
 FOREIGN = ({"ImageID", "LabelName"}, {"region_shape_attributes"}, {"MaskPath"}, {"objects"})
 Numbers = tuple[float, float, float, float]
+# Tables of this suffix are known by their lines alone.
+BARE_TEXT = ".txt"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def detect(path: Path) -> str | None:
     head = table_head(first)
     if head is None:
         return f"{files.label(first)}, a Parquet table (pyarrow is not installed)"
-    columns = find_columns(head.columns)
+    columns = _columns(head)
     assert columns is not None
     more = f" and {len(files.files) - 1} more" if len(files.files) > 1 else ""
     return f"{files.label(first)}{more} with the columns {columns.describe()}"
@@ -70,7 +73,7 @@ def subsets(path: Path) -> tuple[str, ...]:
     if len(labels := _labels(files)) > 1:
         return tuple(labels)
     head = table_head(files.files[0]) if files.files else None
-    columns = None if head is None else find_columns(head.columns)
+    columns = None if head is None else _columns(head)
     if columns is None or "split" not in columns.at:
         return ()
     return _splits(_open(files.files[0], files, Receipt()))
@@ -148,8 +151,17 @@ def _categories(files: Sequence[_File]) -> tuple[Category, ...]:
 
 def _tables(path: Path) -> FileSet:
     """The tables of boxes at a path."""
-    files = find_files(path, *SUFFIXES)
-    return replace(files, files=tuple(file for file in files.files[: LOOK_AT * 20] if _is_table(file)))
+    # Tables that are none of boxes may lie above those that are.
+    for suffixes, deep, most in (
+        (SUFFIXES, False, LOOK_AT * 20),
+        (SUFFIXES, True, LOOK_AT * 20),
+        ((BARE_TEXT,), False, LOOK_AT),
+    ):
+        files = find_files(path, *suffixes, deep=deep)
+        tables = tuple(file for file in files.files[:most] if _is_table(file))
+        if tables:
+            break
+    return replace(files, files=tables)
 
 
 def _is_table(file: Path) -> bool:
@@ -158,12 +170,21 @@ def _is_table(file: Path) -> bool:
         return not has_pyarrow() and _is_parquet(file)
     if any(marks <= set(head.columns) for marks in FOREIGN):
         return False
-    columns = find_columns(head.columns)
-    if columns is None:
+    columns = _columns(head)
+    if columns is None or (file.suffix.lower() == BARE_TEXT and not head.headless):
         return False
-    boxed = [row for row in head.rows if not _is_boxless(row, columns)]
+    boxed = [row for row in row_a_box(head.rows, columns) if not _is_boxless(row, columns)]
     good = sum(_numbers(row, columns) is not None for row in boxed)
     return 2 * good >= len(boxed)
+
+
+def _columns(table: Table) -> Columns | None:
+    """The columns by their names; that of the images by the file names in it where its own (`id`) does not tell."""
+    found = find_columns(table.columns)
+    if found is not None or not table.rows:
+        return found
+    first = [text_of(cell).lower().endswith(IMAGE_SUFFIXES) for cell in table.rows[0].cells]
+    return find_columns(table.columns, first.index(True)) if True in first else None
 
 
 def _is_parquet(file: Path) -> bool:
@@ -186,14 +207,16 @@ def _labels(files: FileSet) -> dict[str, Path]:
 def _open(file: Path, files: FileSet, receipt: Receipt) -> _File:
     label = files.label(file)
     table = read_table(file, receipt, label)
-    columns = find_columns(table.columns)
+    columns = _columns(table)
     if columns is None:
         raise DataError(f"{file}: no columns of an image and a box; got {', '.join(table.columns[:12])}")
+    table = replace(table, rows=list(row_a_box(table.rows, columns)))
+    table, columns = with_names(table, columns, file.parent)
     return _File(file, label, table, columns)
 
 
 def _split(row: Row, columns: Columns) -> str:
-    return _text(row.cells[columns.at["split"]]).lower()
+    return text_of(row.cells[columns.at["split"]]).lower()
 
 
 def _splits(file: _File) -> tuple[str, ...]:
@@ -220,17 +243,18 @@ def _without_split(file: _File) -> _File:
     return replace(file, columns=replace(file.columns, at=at, rest=rest))
 
 
-def _text(value: Any) -> str:
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value).strip()
-
-
 def _class(row: Row, columns: Columns) -> str:
-    return _text(row.cells[columns.at["class"]]) if "class" in columns.at else ONE_CLASS
+    if "class" not in columns.at:
+        return ONE_CLASS
+    name = text_of(row.cells[columns.at["class"]])
+    return "" if name == "[]" else name
 
 
 def _is_boxless(row: Row, columns: Columns) -> bool:
     """Whether the row says no box at all: its class, if any ("No finding"), is of the whole image."""
-    return not any(_text(row.cells[i]) for i in columns.box)
+    if len(columns.box) == 1:
+        return is_empty(row.cells[columns.box[0]])
+    return not any(text_of(row.cells[i]) for i in columns.box)
 
 
 def _is_bare(row: Row, columns: Columns) -> bool:
@@ -242,17 +266,7 @@ def _numbers(row: Row, columns: Columns) -> Numbers | None:
     """The four finite numbers of a box, as they stand."""
     cells: Sequence[Any] = [row.cells[i] for i in columns.box]
     if len(cells) == 1:
-        cells = cells[0]
-        if isinstance(cells, str):
-            try:
-                cells = json.loads(cells.replace("(", "[").replace(")", "]"))
-            except (ValueError, RecursionError):
-                return None
-        if not isinstance(cells, Iterable) or isinstance(cells, str | dict):
-            return None
-        cells = list(cells)
-    if len(cells) != 4:
-        return None
+        return box_of(cells[0])
     a, b, c, d = map(number, cells)
     return (a, b, c, d) if math.isfinite(a + b + c + d) else None
 
@@ -283,7 +297,7 @@ def _with_cells_told(files: list[_File], source: ReadSource, receipt: Receipt) -
             continue
         sizes: dict[str, tuple[int, int] | None] = {}
         for row in file.table.rows:
-            name, numbers = _text(row.cells[file.columns.at["image"]]), _numbers(row, file.columns)
+            name, numbers = text_of(row.cells[file.columns.at["image"]]), _numbers(row, file.columns)
             if numbers is None:
                 continue
             if name not in sizes:
@@ -301,7 +315,7 @@ def _with_cells_told(files: list[_File], source: ReadSource, receipt: Receipt) -
 
 def _finders(files: Sequence[_File], source: ReadSource) -> Finders:
     root = source.path if source.path.is_dir() else source.path.parent
-    called_so = {_text(row.cells[file.columns.at["image"]]) for file in files for row in file.table.rows}
+    called_so = {text_of(row.cells[file.columns.at["image"]]) for file in files for row in file.table.rows}
     splits = [name for file in files for name in (file.path.stem, file.path.stem.split("_")[0])]
     beside = [f"{above}{name}" for name in dict.fromkeys(splits) for above in ("", "images/")]
     return Finders(root, source.images, called_so, beside)
@@ -314,7 +328,7 @@ def _entries(files: Sequence[_File], source: ReadSource, normalised: bool, recei
         rows: dict[str, list[Row]] = {}
         unnamed: list[Row] = []
         for row in file.table.rows:
-            name = _text(row.cells[file.columns.at["image"]])
+            name = text_of(row.cells[file.columns.at["image"]])
             if name:
                 rows.setdefault(name, []).append(row)
             else:
@@ -351,11 +365,11 @@ def _size(rows: Sequence[Row], columns: Columns) -> tuple[int, int] | None:
 def _shape(row: Row, file: _File, scale_wh: tuple[int, int] | None, origin: Any) -> Shape:
     columns = file.columns
     where, name = f"{file.label} line {row.line}", _class(row, columns) or None
-    extra = {columns.names[i]: row.cells[i] for i in columns.rest if columns.names[i] and _text(row.cells[i])}
-    crowd = "crowd" in columns.at and _text(row.cells[columns.at["crowd"]]).lower() in {"1", "true", "1.0"}
+    extra = {columns.names[i]: row.cells[i] for i in columns.rest if columns.names[i] and text_of(row.cells[i])}
+    crowd = "crowd" in columns.at and text_of(row.cells[columns.at["crowd"]]).lower() in {"1", "true", "1.0"}
     numbers = _numbers(row, columns)
     if numbers is None:
-        said = ", ".join(f"{columns.names[i]}={_text(row.cells[i]) or 'missing'}" for i in columns.box)
+        said = ", ".join(f"{columns.names[i]}={text_of(row.cells[i]) or 'missing'}" for i in columns.box)
         code = "box-missing" if _is_boxless(row, columns) else "box-not-numeric"
         return Shape(where, name, fault=(code, said[:200]), iscrowd=crowd, extra=extra)
     box = _corners(numbers, columns.kind)

@@ -9,28 +9,41 @@ from types import MappingProxyType
 
 __all__ = ["IN_ONE_CELL", "Columns", "find_columns"]
 
-# What a column means -> its names, in lower case without spaces, dots, dashes and underscores; the first found counts.
+# What a column means -> its names, in lower case, letters and digits alone; the first found counts.
 NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "image": (
-            "filename", "file", "imagename", "imagepath", "filepath", "imgpath", "imgname", "path", "image", "img",
-            "imageid", "imgid", "imageurl", "imgurl", "url", "uri", "frame",
+            "filename", "file", "fname", "imagename", "imagepath", "filepath", "imgpath", "imgname", "path", "image",
+            "img", "imageid", "imgid", "imageindex", "imageurl", "imgurl", "url", "uri", "frame", "patientid",
         ),
         "class": (
             "class", "label", "classname", "labelname", "category", "categoryname", "objectclass", "object", "name",
-            "classid", "categoryid", "labelid",
+            "classid", "categoryid", "labelid", "annotationtag", "findinglabel", "clsid", "cls",
+            "labels", "classes", "categories",
         ),
-        "x0": ("xmin", "x0", "x1", "left", "bboxxmin", "boxxmin", "bboxx1", "boxx1", "xtl", "minx", "bboxleft"),
-        "y0": ("ymin", "y0", "y1", "top", "bboxymin", "boxymin", "bboxy1", "boxy1", "ytl", "miny", "bboxtop"),
-        "x1": ("xmax", "x2", "right", "bboxxmax", "boxxmax", "bboxx2", "boxx2", "xbr", "maxx", "bboxright"),
-        "y1": ("ymax", "y2", "bottom", "bboxymax", "boxymax", "bboxy2", "boxy2", "ybr", "maxy", "bboxbottom"),
-        "x": ("x", "bboxx", "boxx", "bboxleft", "left", "xmin", "topleftx"),
-        "y": ("y", "bboxy", "boxy", "bboxtop", "top", "ymin", "toplefty"),
-        "cx": ("xcenter", "centerx", "cx", "xc", "xcentre", "centrex"),
-        "cy": ("ycenter", "centery", "cy", "yc", "ycentre", "centrey"),
-        "w": ("bboxwidth", "boxwidth", "bboxw", "boxw", "widthbox", "w", "width"),
-        "h": ("bboxheight", "boxheight", "bboxh", "boxh", "heightbox", "h", "height"),
-        "bbox": ("bbox", "box", "boundingbox", "bboxes"),
+        "x0": (
+            "xmin", "x0", "x1", "left", "bboxxmin", "boxxmin", "bboxx0", "bboxx1", "boxx1", "xtl", "minx", "bboxleft",
+            "startx", "roix1", "upperleftcornerx", "topleftx", "xtopleft",
+        ),
+        "y0": (
+            "ymin", "y0", "y1", "top", "bboxymin", "boxymin", "bboxy0", "bboxy1", "boxy1", "ytl", "miny", "bboxtop",
+            "starty", "roiy1", "upperleftcornery", "toplefty", "ytopleft", "upper",
+        ),
+        "x1": (
+            "xmax", "x2", "right", "bboxxmax", "boxxmax", "bboxx2", "boxx2", "xbr", "maxx", "bboxright", "endx",
+            "roix2", "lowerrightcornerx", "bottomrightx", "xbottomright", "x1", "bboxx1",
+        ),
+        "y1": (
+            "ymax", "y2", "bottom", "bboxymax", "boxymax", "bboxy2", "boxy2", "ybr", "maxy", "bboxbottom", "endy",
+            "roiy2", "lowerrightcornery", "bottomrighty", "ybottomright", "y1", "bboxy1", "lower",
+        ),
+        "x": ("x", "bboxx", "boxx", "bboxleft", "bbleft", "left", "xmin", "topleftx", "xtopleft", "x1", "x0"),
+        "y": ("y", "bboxy", "boxy", "bboxtop", "bbtop", "top", "ymin", "toplefty", "ytopleft", "y1", "y0"),
+        "cx": ("xcenter", "centerx", "cx", "xc", "xcentre", "centrex", "bboxxcenter", "bboxcx"),
+        "cy": ("ycenter", "centery", "cy", "yc", "ycentre", "centrey", "bboxycenter", "bboxcy"),
+        "w": ("bboxwidth", "boxwidth", "bbwidth", "bboxw", "boxw", "widthbox", "w", "width"),
+        "h": ("bboxheight", "boxheight", "bbheight", "bboxh", "boxh", "heightbox", "h", "height"),
+        "bbox": ("bbox", "box", "boundingbox", "bboxes", "boxes", "boundingboxes", "boxesstring"),
         "image width": ("imagewidth", "imgwidth", "imwidth", "imagew", "imgw", "width"),
         "image height": ("imageheight", "imgheight", "imheight", "imageh", "imgh", "height"),
         "split": ("set", "split", "subset", "mluse", "partition", "usage"),
@@ -84,8 +97,13 @@ class Columns:
         return ", ".join([*plain, f"box ({self.kind})={box}"])
 
 
-def find_columns(names: Sequence[str]) -> Columns | None:
-    """The columns of image and box, None without them, and those of class, image size, crowd and split."""
+def find_columns(names: Sequence[str], image_at: int | None = None) -> Columns | None:
+    """The columns of image and box, None without them, and those of class, image size, crowd and split.
+
+    Args:
+        names: of the columns, as the file has them.
+        image_at: the place of the images, where their column's name does not tell.
+    """
     plain: dict[str, int] = {}
     for i, name in enumerate(names):
         plain.setdefault(_plain(name), i)
@@ -102,7 +120,10 @@ def find_columns(names: Sequence[str]) -> Columns | None:
             break
     else:
         return None
+    if kind == "corners" and {"x3", "y3"} <= plain.keys() and {"x1", "y1"} & {_plain(names[i]) for i in box.values()}:
+        return None  # four corners of an oriented box
     image = find("image", list(box.values()))
+    image = image_at if image is None else image
     if image is None:
         return None
     at = {"image": image}
@@ -117,4 +138,4 @@ def find_columns(names: Sequence[str]) -> Columns | None:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s._\-]+", "", name.lower())
+    return re.sub(r"[\W_]+", "", name.lower())

@@ -20,7 +20,7 @@ from cvtune.data.formats.entries import Entry, assemble
 from cvtune.data.formats.file_sets import FileSet, Finders
 from cvtune.data.formats.imagefolder_write import write
 from cvtune.data.formats.label_folders import known_size
-from cvtune.data.formats.object_lists import Item, categories_of, items_of, shape_of
+from cvtune.data.formats.object_lists import BOXES, CLASSES, MASKS, Item, categories_of, items_of, shape_of
 from cvtune.data.formats.tables import read_table, table_head
 from cvtune.data.formats.texts import read_lines, whole
 from cvtune.data.receipt import Receipt
@@ -121,7 +121,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
                 shape_of(item, f"{picture.line.where} object {i}", layout, picture.size_wh, one_class=one_class)
                 for i, item in enumerate(picture.items)
             ],
-            {key: value for key, value in picture.line.record.items() if key not in KNOWN},
+            {key: value for key, value in picture.line.record.items() if key not in KNOWN | {*BOXES, *CLASSES, *MASKS}},
         )
         for picture in pictures
     )
@@ -136,7 +136,14 @@ def _picture(line: _Line, finders: Finders, root: Path, around: bool) -> _Pictur
     inside = around and text and ".." not in Path(text).parts and own.is_file()
     path, called = (own, own.relative_to(root).as_posix()) if inside else finders.find(text, line.file)
     size = (whole(line.record.get("width")), whole(line.record.get("height")))
-    return _Picture(line, items_of(line.record.get("objects")), path, called, size if all(size) else known_size(path))
+    return _Picture(line, items_of(_objects(line.record)), path, called, size if all(size) else known_size(path))
+
+
+def _objects(record: dict[str, Any]) -> Any:
+    """What holds the objects of a line: `objects`, or lists of its own (`bbox`, `label`)."""
+    if "objects" in record:
+        return record["objects"]
+    return {key: value for key, value in record.items() if key in {*BOXES, *CLASSES, *MASKS}}
 
 
 def _root(path: Path) -> Path:
@@ -162,7 +169,7 @@ def _is_metadata(file: Path) -> bool:
         record = msgspec.json.decode(line.strip("\ufeff").encode())
     except (DataError, msgspec.DecodeError, UnicodeError):
         return False
-    return isinstance(record, dict) and {"file_name", "objects"} <= set(record)
+    return isinstance(record, dict) and "file_name" in record and bool({"objects", *BOXES} & set(record))
 
 
 def _lines(file: Path, label: str, receipt: Receipt) -> Iterator[_Line]:

@@ -17,13 +17,13 @@ from cvtune.errors import DataError
 __all__ = ["IGNORED", "Beside", "known_size", "label_files"]
 
 LOOK_AT = 8
-DEEPEST = 4
+DEEPEST = 6
 IGNORED = "ignore_regions"
 """The key of `Image.extra` with regions that count neither as objects nor as background: [[x, y, w, h], ...]."""
 
 
 def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> FileSet:
-    """The text files of those folders, four deep, in which most files that hold anything are what `accept` takes.
+    """The text files of those folders, six deep, in which most files that hold anything are what `accept` takes.
 
     Args:
         path: a folder, or one file.
@@ -45,7 +45,10 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> F
             texts = [folder.joinpath(*parts) for parts in names_in(folder, (".txt",))]
             if _mostly(texts, accept):
                 files += texts
-            below += [folder / name for name in folders_in(folder) if not name.startswith(".")]
+            names = folders_in(folder)
+            # Ultralytics leaves what it converted in folders such as `train_original`.
+            left = {f"{name}_original" for name in names}
+            below += [folder / name for name in names if not name.startswith(".") and name not in left]
         level = below
     files.sort()
     tops = tuple(dict.fromkeys(file.relative_to(path).parts[0] for file in files if file.parent != path))

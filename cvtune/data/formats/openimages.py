@@ -32,6 +32,7 @@ __all__ = ["detect", "read", "subsets", "write"]
 BOXES = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
 MASKS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 FLAGS = ("IsOccluded", "IsTruncated", "IsDepiction", "IsInside")
+TOOLKIT = "csv_folder"
 PARTS = ("train", "validation", "val", "test")
 Key = tuple[str, str, tuple[float, ...]]
 
@@ -92,7 +93,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         for row in table.rows:
             rows.setdefault(csv.cell(row, "ImageID"), []).append((csv, kind, row))
         del table  # of fifteen million rows
-    categories, ids = _classes(root, sorted(used - {""}), receipt)
+    categories, ids = _classes(kinds, root, sorted(used - {""}), receipt)
     folders = [source.images] if source.images is not None else _image_folders(root)
     finders = Finders(root, source.images, beside=[str(folder) for folder in folders])
     mask_finder = ImageFinder([folder for base in (root, root.parent) for folder in _mask_folders(base)])
@@ -125,8 +126,14 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
 
 def _kinds(path: Path) -> dict[Path, str]:
     """File -> "boxes" or "masks", of the CSV files that are either."""
+    return _kinds_of(find_files(path, ".csv"), path) or _kinds_of(find_files(path, ".csv", deep=True), path)
+
+
+def _kinds_of(files: FileSet, path: Path) -> dict[Path, str]:
     found: dict[Path, str] = {}
-    for file in find_files(path, ".csv").files[:50]:
+    for file in files.files[:50]:
+        if TOOLKIT in file.relative_to(path).parts[:-1]:  # lists all of Open Images, of which little was downloaded
+            continue
         head = table_head(file)
         if head is None:
             continue
@@ -162,18 +169,30 @@ def _mask_folders(root: Path) -> list[Path]:
     return [folder for folder in named if folder.is_dir()]
 
 
-def _classes(root: Path, used: Sequence[str], receipt: Receipt) -> tuple[tuple[Category, ...], dict[str, Category]]:
+def _described(files: Iterable[Path], root: Path) -> Path | None:
+    """The CSV of the classes' names: beside the set or its tables, a folder above, or in FiftyOne's `metadata`."""
+    folders = dict.fromkeys(base for file in (root / "x", *files) for base in (file.parent, file.parent.parent))
+    for folder in folders:
+        found = [*sorted(folder.glob("*class-descriptions*.csv")), folder / "metadata" / "classes.csv"]
+        if found[0].is_file():
+            return found[0]
+    return None
+
+
+def _classes(
+    files: Iterable[Path], root: Path, used: Sequence[str], receipt: Receipt
+) -> tuple[tuple[Category, ...], dict[str, Category]]:
     """The categories, and label -> category. Classes of the descriptions that no row has are left out of neither."""
     names: dict[str, str] = {}
-    beside = sorted(root.glob("*class-descriptions*.csv")) or sorted(root.parent.glob("*class-descriptions*.csv"))
-    if beside:
-        table = read_table(beside[0], receipt, beside[0].name)
+    beside = _described(files, root)
+    if beside is not None:
+        table = read_table(beside, receipt, beside.name)
         # Older files have no header: their first line is a class too.
         pairs = [tuple(row.cells[:2]) for row in table.rows]
         if table.columns[0] != "LabelName":
             pairs.insert(0, table.columns[:2])
         names = {str(pair[0]): str(pair[1]) or str(pair[0]) for pair in pairs if len(pair) == 2 and pair[0]}
-        receipt.files.append(beside[0])
+        receipt.files.append(beside)
     labels = [*names, *(label for label in used if label not in names)]
     taken: set[str] = set()
     found: dict[str, Category] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvtune.data.formats.arrow_tables import open_arrow
-from cvtune.data.formats.texts import number, read_text
-from cvtune.data.image_files import IMAGE_SUFFIXES
+from cvtune.data.formats.bare_tables import AUTOML, BARE, bare_columns, lines_of_images, sizes_instead
+from cvtune.data.formats.texts import read_text
 from cvtune.errors import DataError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -30,10 +29,6 @@ DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 MOST_COMMENTS = 100  # lines
 LOOK_AT = 100  # rows of Parquet, for the same
 MOST_TEXTS = 1 << 14  # that are told from others at a time
-# Google's AutoML and Vertex AI: opposite corners; the other two may be there or not, and say nothing more.
-MAKESENSE = ("class", "x", "y", "w", "h", "filename", "image_width", "image_height")
-AUTOML = ("set", "path", "label", "xmin", "ymin", "", "", "xmax", "ymax", "", "")
-BARE = ("filename", "xmin", "ymin", "xmax", "ymax", "class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +43,15 @@ class Row:
 class Table:
     """Names of columns as the file has them, stripped; rows in order; `ragged` are lines with too many or few cells.
 
-    `unread` are columns of Parquet that hold neither numbers nor texts.
+    `unread` are columns of Parquet that hold neither numbers nor texts; `headless` says that the file does not name its
+    columns.
     """
 
     columns: tuple[str, ...]
     rows: Sequence[Row]
     ragged: tuple[int, ...] = ()
     unread: tuple[str, ...] = ()
+    headless: bool = False
 
 
 def read_table(path: Path, receipt: Receipt | None = None, label: str | None = None) -> Table:
@@ -88,11 +85,15 @@ def table_head(path: Path) -> Table | None:
 
 
 def _parse(path: Path, text: str) -> Table:
-    text, before = _without_comments(text.removeprefix("\ufeff"))
+    text = text.removeprefix("\ufeff")
+    if (listed := lines_of_images(text)) is not None:
+        return Table(BARE, [Row(line, cells) for line, cells in listed], headless=True)
+    text, before = _without_comments(text)
     first = text.lstrip("\r\n").split("\n", 1)[0]
     separator = max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
     columns: tuple[str, ...] = ()
+    headless = False
     rows: list[Row] = []
     # Classes, flags and image names repeat over millions of rows: each is held once.
     once: dict[str, str] = {}
@@ -101,9 +102,12 @@ def _parse(path: Path, text: str) -> Table:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
-            if not columns and not (columns := _bare_columns(cells)):
-                columns = _vertices(cells) or tuple(cell.strip() for cell in (cells[0].lstrip("# "), *cells[1:]))
-                continue
+            if not columns:
+                columns = bare_columns(cells)
+                headless = bool(columns)
+                if not headless:
+                    columns = _vertices(cells) or tuple(cell.strip() for cell in (cells[0].lstrip("# "), *cells[1:]))
+                    continue
             if len(cells) != len(columns):
                 ragged.append(reader.line_num + before)
                 cells = (cells + [""] * len(columns))[: len(columns)]
@@ -119,7 +123,9 @@ def _parse(path: Path, text: str) -> Table:
         raise DataError(f"{path}: the table is empty; expected a line with the names of the columns")
     if separator != "," and any(DECIMAL_COMMA.fullmatch(cell) for row in rows[:LOOK_AT] for cell in row.cells):
         rows = [Row(row.line, tuple([_with_point(cell) for cell in row.cells])) for row in rows]
-    return Table(columns, rows, tuple(ragged))
+    if headless:
+        columns = sizes_instead(columns, [row.cells for row in rows])
+    return Table(columns, rows, tuple(ragged), headless=headless)
 
 
 def _without_comments(text: str) -> tuple[str, int]:
@@ -133,24 +139,6 @@ def _without_comments(text: str) -> tuple[str, int]:
 
 def _with_point(cell: str) -> str:
     return cell.replace(",", ".") if DECIMAL_COMMA.fullmatch(cell) else cell
-
-
-def _bare_columns(cells: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a table whose first line is a row of it, as RetinaNet's tools and others write; else none."""
-    plain = [cell.strip() for cell in cells]
-    numbers = [number(cell) for cell in plain]
-    if len(plain) == len(BARE) and plain[0].lower().endswith(IMAGE_SUFFIXES):
-        empty = not any(plain[1:])
-        corners = all(map(math.isfinite, numbers[1:5])) and math.isnan(numbers[5])
-        return BARE if empty or corners else ()
-    if len(plain) == len(MAKESENSE) and plain[5].lower().endswith(IMAGE_SUFFIXES):
-        return MAKESENSE if all(map(math.isfinite, (*numbers[1:5], *numbers[6:]))) else ()
-    vertices = len(plain) - len(AUTOML) + 3
-    if vertices in {2, 3} and plain[vertices - 2].lower().endswith(IMAGE_SUFFIXES):
-        low, high = numbers[vertices : vertices + 2], numbers[vertices + 4 : vertices + 6]
-        if not any(plain[vertices:]) or all(0 <= value <= 1 for value in (*low, *high)):
-            return AUTOML[3 - vertices :]
-    return ()
 
 
 def _vertices(cells: Sequence[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ A line is ``class x_centre y_centre width height`` or ``class x1 y1 x2 y2 x3 y3 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -13,13 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from cvtune.data.coco import Category, Dataset
+from cvtune.data.far_images import FarImages
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, assemble, size_of_image
 from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.texts import number, read_lines
 from cvtune.data.formats.yolo_config import MOST_CLASSES, OTHER_TEXTS, plain_folder, yolo_config
 from cvtune.data.formats.yolo_layout import YoloItem, YoloLayout, find_yolo, label_files
+from cvtune.data.formats.yolo_paths import images_beside
 from cvtune.data.formats.yolo_poses import holds_poses
+from cvtune.data.formats.yolo_rows import mostly_rows
 from cvtune.data.formats.yolo_write import write, write_index
 from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
 from cvtune.data.receipt import Receipt
@@ -58,22 +61,41 @@ def detect(path: Path) -> str | None:
 
 
 def _rows_found(folder: Path, config: Path | None) -> str | None:
-    """Evidence from the labels themselves; without a list of names they need an image each."""
+    """Evidence from the labels themselves; without a list of names, or where all are empty, they need an image each."""
     labels = folder / "labels" if (folder / "labels").is_dir() else folder
-    files = list(islice(label_files(labels), LOOK_AT))
-    if labels == folder and config is None and folder.name != "labels":
-        finders: dict[Path, ImageFinder] = {}
-        for file in files:
-            beside = file.parent.parent / "images" if file.parent.name == "labels" else file.parent
-            finder = finders.setdefault(file.parent, ImageFinder([beside]))
-            if finder.find(file.stem, any_suffix=True) is None:
-                return None
-    rows = [(file, line.split()) for file in files for line in read_lines(file) if line]
-    # A broken line among others is that object's fault.
-    if not rows or 2 * sum(_is_row(values) for _, values in rows) <= len(rows):
-        return None
+    every = list(label_files(labels))
+    files = every[:: -(-len(every) // LOOK_AT) or 1]
+    finders: dict[Path, ImageFinder] = {}
+    pictured = [file for file in files if _has_image(file, folder, finders)]
+    sure = labels != folder or config is not None or folder.name == "labels"
+    if not sure:
+        alone = [file for file in files if file not in pictured and _holds_rows(_lines_of([file]))]
+        if len(pictured) <= len(alone):
+            return None
+    rows = _lines_of(pictured or files)
     named = f"{config.name}, and " if config else ""
+    if not rows:
+        return f"{named}empty files of labels, each beside an image" if pictured else None
+    if not _holds_rows(rows):
+        return None
     return f"{named}{rows[0][0].name} with rows of a class and shares of the image's size"
+
+
+def _has_image(file: Path, folder: Path, finders: dict[Path, ImageFinder]) -> bool:
+    above = file.parent
+    if above not in finders:
+        finders[above] = ImageFinder([images_beside(above)], FarImages(folder, file.relative_to(folder)))
+    return finders[above].find(file.stem, any_suffix=True) is not None
+
+
+def _holds_rows(lines: Sequence[tuple[Path, str]]) -> bool:
+    return mostly_rows([line for _, line in lines])
+
+
+def _lines_of(files: Iterable[Path]) -> list[tuple[Path, str]]:
+    """(file, line) of what is filled, but for lists of images."""
+    lines = [(file, line) for file in files for line in read_lines(file) if line]
+    return [(file, line) for file, line in lines if not line.lower().endswith(IMAGE_SUFFIXES)]
 
 
 def _holds_other_labels(folder: Path) -> bool:
@@ -83,15 +105,8 @@ def _holds_other_labels(folder: Path) -> bool:
     for parts in texts[:: max(1, len(texts) // LOOK_AT)][:LOOK_AT]:
         lines = [line for line in read_lines(folder.joinpath(*parts)) if line]
         if lines and not lines[0].lower().endswith(IMAGE_SUFFIXES):  # that is a list of images
-            told.append(2 * sum(_is_row(line.split()) for line in lines) > len(lines))
+            told.append(mostly_rows(lines))
     return bool(told) and not any(told)
-
-
-def _is_row(values: list[str]) -> bool:
-    numbers = np.array([number(value) for value in values])
-    if len(numbers) < 5 or not np.isfinite(numbers).all():
-        return False
-    return 0 <= numbers[0] < MOST_CLASSES and float(numbers[0]).is_integer() and bool((abs(numbers[1:]) <= 2).all())
 
 
 def subsets(path: Path) -> tuple[str, ...]:

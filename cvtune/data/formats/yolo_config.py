@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from cvtune.data.formats.listing import levels, names_in
 from cvtune.data.formats.text_yaml import parse_yaml
+from cvtune.data.formats.texts import read_lines
+from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.errors import DataError
 
-__all__ = ["MOST_CLASSES", "NAME_FILES", "OTHER_TEXTS", "PARTS", "SPLITS", "plain_folder", "yolo_config"]
+__all__ = [
+    "MOST_CLASSES",
+    "NAME_FILES",
+    "OTHER_TEXTS",
+    "PARTS",
+    "SPLITS",
+    "listed_names",
+    "parts_of",
+    "plain_folder",
+    "yolo_config",
+]
 
 # Classes beyond any model: a number of this size is a coordinate or an id.
 MOST_CLASSES = 100_000
-PARTS = ("train", "val", "valid", "test", "minival")
+PARTS = ("train", "training", "trainval", "val", "valid", "validation", "minival", "test", "testing")
 NAME_FILES = (
     "classes.txt", "obj.names", "predefined_classes.txt", "classes.names", "_darknet.labels", "class_names.txt",
     "labels.txt",
 )  # fmt: skip
-# Folders of a set that no file describes.
-SPLITS = ("train", "val", "valid", "validation", "test")
+# Folders of a set that no file describes, in lower case.
+SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 # Text files beside labels that are none.
 OTHER_TEXTS = frozenset(
     {
@@ -52,25 +67,55 @@ def yolo_config(path: Path) -> Path | None:
             raise DataError(f"{path}: several files describe a YOLO set: {', '.join(f.name for f in yamls)}; name one")
         return usual[0]
     data = sorted(path.glob("*.data"))
-    folders = [path, path / "labels", *(path / split for split in SPLITS)]
-    names = [folder / name for folder in folders for name in NAME_FILES]
-    found = next(iter([*yamls, *data, *(file for file in names if file.is_file())]), None)
-    return found or _config_below(path)
+    names = [folder / name for folder in (path, path / "labels") for name in NAME_FILES]
+    found = [*yamls, *data, *(file for file in names if file.is_file()), *path.glob("*.names")]
+    return found[0] if found else _list_of_splits(path) or _config_below(path)
 
 
 def plain_folder(path: Path, config: Path | None) -> Path:
     """The folder of a set of which no file says where things are: that of its list of names, or what is above it."""
-    if config is not None and config.parent.name not in {"labels", *SPLITS}:
-        return config.parent
-    return path if path.is_dir() else path.parent
+    here = path if path.is_dir() else path.parent
+    if config is None or config.parent.name.lower() in {"labels", *SPLITS}:
+        return here
+    pictured = (config.parent / "images").is_dir() or bool(names_in(config.parent, IMAGE_SUFFIXES))
+    return config.parent if pictured or here not in config.parents else here
+
+
+def _list_of_splits(path: Path) -> Path | None:
+    """The list of names in folders of splits, or of their labels: the longest, where all begin alike.
+
+    Raises:
+        DataError: they number the classes differently.
+    """
+    for name in NAME_FILES:
+        splits = [folder for folder in (*path.glob("*"), *path.glob("labels/*")) if folder.name.lower() in SPLITS]
+        lists = [file for split in splits for file in (split / name, split / "labels" / name) if file.is_file()]
+        lists.sort(key=lambda file: len(listed_names(file)), reverse=True)
+        for other in lists[1:]:
+            if listed_names(lists[0])[: len(names := listed_names(other))] != names:
+                raise DataError(f"{lists[0]} and {other} number the classes differently; read the splits one by one")
+        if lists:
+            return lists[0]
+    return None
+
+
+def listed_names(file: Path) -> list[str]:
+    """The classes of a list, a line each."""
+    lines = read_lines(file)
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
 
 
 def _config_below(path: Path) -> Path | None:
-    """The describing file in the one folder right below that has one: darknet's `data`, or what an archive made."""
-    yamls = [file for file in (*path.glob("*/*.yaml"), *path.glob("*/*.yml")) if _is_data_yaml(file)]
-    for found in (yamls, [*path.glob("*/*.data")], [file for name in NAME_FILES for file in path.glob(f"*/{name}")]):
-        if found:
-            return found[0] if len(found) == 1 else None
+    """The describing file in the one folder below that has one: darknet's `data`, or what an archive made."""
+    for found in list(levels(path, (".yaml", ".yml", ".data", ".names", ".labels", ".txt"), 2))[1:]:
+        files = [path.joinpath(*parts) for parts in found]
+        yamls = [file for file in files if file.suffix.lower() in {".yaml", ".yml"} and _is_data_yaml(file)]
+        lists = [file for file in files if file.name in NAME_FILES or file.suffix == ".names"]
+        for kind in (yamls, [file for file in files if file.suffix == ".data"], lists):
+            if kind:
+                return kind[0] if len(kind) == 1 else None
     return None
 
 
@@ -79,4 +124,20 @@ def _is_data_yaml(path: Path) -> bool:
         values = parse_yaml(path)
     except DataError:
         return False
-    return isinstance(values, dict) and ("names" in values or "nc" in values) and any(p in values for p in PARTS)
+    return isinstance(values, dict) and ("names" in values or "nc" in values) and bool(parts_of(values))
+
+
+def parts_of(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """The parts of a data.yaml in lower case, and what it says of each: CVAT calls them Train, Validation or anything.
+
+    A part of an unusual name is known by its list of images.
+    """
+    said: dict[str, Any] = {}
+    for key, value in values.items():
+        said.setdefault(str(key).lower(), value)
+    usual = {part: said[part] for part in PARTS if part in said}
+    return usual | {
+        part: value
+        for part, value in said.items()
+        if part not in {"path", "names", *usual} and isinstance(value, str) and value.lower().endswith(".txt")
+    }

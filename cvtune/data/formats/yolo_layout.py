@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cvtune.data.far_images import FarImages
 from cvtune.data.formats.text_yaml import parse_yaml
 from cvtune.data.formats.texts import number, read_lines, whole
 from cvtune.data.formats.yolo_config import (
     MOST_CLASSES,
     NAME_FILES,
     OTHER_TEXTS,
-    PARTS,
     SPLITS,
+    listed_names,
+    parts_of,
     plain_folder,
     yolo_config,
 )
+from cvtune.data.formats.yolo_paths import (
+    after_images,
+    first,
+    images_beside,
+    labels_beside,
+    labels_place,
+    resolve,
+    ways,
+)
+from cvtune.data.formats.yolo_rows import mostly_rows
 from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
 from cvtune.errors import DataError
 
@@ -64,20 +76,30 @@ def find_yolo(path: Path, images: Path | None) -> YoloLayout:
     """
     if images is not None and not images.is_dir():
         raise DataError(f"{images}: no such folder of images; correct `images`")
+    if path.name == "labels" and (path.parent / "images").is_dir():
+        path = path.parent
     # A data.yaml that is broken is an error, not a set without one.
     stated = path / "data.yaml" if path.is_dir() else path
     given = stated.is_file() and stated.suffix.lower() in {".yaml", ".yml"}
     config = stated if given else yolo_config(path)
     suffix = config.suffix.lower() if config else ""
     if config is not None and suffix in {".yaml", ".yml"}:
-        return _ultralytics(config, images)
+        layout = _ultralytics(config, images)
+        # One below may describe what lies beside its own folder.
+        beside = {} if any(layout.parts.values()) or config.parent == path else _labelled(path, images)
+        return replace(layout, root=path, parts=beside) if beside else layout
     if config is not None and suffix == ".data":
         return _darknet(config, images)
     folder = plain_folder(path, config)
     if folder.name == "labels" and (folder.parent / "images").is_dir():
         folder = folder.parent
-    names = None if config is None else _listed_names(config)
-    return YoloLayout(folder, names, _by_split(_plain(folder, images)), (config,) if config else ())
+    names = None if config is None else dict(enumerate(listed_names(config)))
+    if config is None:
+        config, names = _names_above(folder)
+    items = _plain(folder, images)
+    if path.is_file() and path != config:  # labels of one image
+        items = tuple(item for item in items if item.labels == path)
+    return YoloLayout(folder, names, _by_split(items), (config,) if config else ())
 
 
 def label_files(folder: Path) -> Iterator[Path]:
@@ -100,8 +122,8 @@ def _ultralytics(config: Path, images: Path | None) -> YoloLayout:
     missing: dict[str, str] = {}
     files = [config]
     places: dict[Any, str] = {}
-    for part in PARTS:
-        entry = values.get(part)
+    found_at: dict[tuple[Path, ...], str] = {}
+    for part, entry in parts_of(values).items():
         entries = [text for text in (entry if isinstance(entry, list) else [entry]) if isinstance(text, str) and text]
         if not entries:
             continue
@@ -109,20 +131,26 @@ def _ultralytics(config: Path, images: Path | None) -> YoloLayout:
             continue
         places[tuple(entries)] = part
         items: list[YoloItem] = []
+        resolved = tuple(place for text in entries if (place := resolve(text, bases)) is not None)
+        if len(resolved) == len(entries) and found_at.setdefault(resolved, part) != part:
+            missing[part] = f"{', '.join(entries)} leads to the images of {found_at[resolved]}"
+            continue
         for text in entries:
-            place = _resolve(text, bases)
+            place = resolve(text, bases)
             if place is None and images is not None:
                 place = images
-            if place is None and _labels_place(text, bases) is None:
+            if place is None and labels_place(text, bases) is None:
                 missing[part] = f"{text} was not found in {', '.join(map(str, dict.fromkeys(bases[:2])))}"
                 continue
             if place is not None and place.is_file():
                 files.append(place)
                 items += _listed(place, [place.parent, *bases], images)
             else:
-                items += _in_folder(place, _labels_place(text, bases), images)
+                items += _in_folder(place, labels_place(text, bases), images)
         if items or part not in missing:
             parts[part] = tuple(_apart(items, bases))
+    if not any(parts.values()):
+        parts = _labelled(here, images) or parts
     names, keypoints, stated_count = (
         _names(values, config),
         values.get("kpt_shape") is not None,
@@ -153,7 +181,7 @@ def _darknet(config: Path, images: Path | None) -> YoloLayout:
         if equals and not line.startswith("#"):
             values[key.strip().lower()] = value.strip()
     bases = [config.parent]
-    names = _resolve(values.get("names", ""), bases)
+    names = resolve(values.get("names", ""), bases)
     if names is None or not names.is_file():
         names = next((file for name in NAME_FILES if (file := config.parent / name).is_file()), None)
     files = [config, *([names] if names else [])]
@@ -162,7 +190,7 @@ def _darknet(config: Path, images: Path | None) -> YoloLayout:
     for part, text in values.items():
         if part in {"classes", "names", "backup", "eval", "results"}:
             continue
-        place = _resolve(text, bases)
+        place = resolve(text, bases)
         if place is None:
             missing[part] = f"{text} was not found in {config.parent}"
         elif place.is_file():
@@ -170,30 +198,73 @@ def _darknet(config: Path, images: Path | None) -> YoloLayout:
             parts[part] = tuple(_listed(place, bases, images))
         else:
             parts[part] = tuple(_in_folder(place, place, images))
+    if not parts:  # lists are often made by a script, and left out
+        parts = _labelled(config.parent, images)
     if not parts:
         raise DataError(f"{config}: names no list of images that is there; expected a line such as train = train.txt")
-    return YoloLayout(config.parent, _listed_names(names) if names else None, parts, tuple(files), False, missing)
+    return YoloLayout(
+        config.parent, dict(enumerate(listed_names(names))) if names else None, parts, tuple(files), False, missing
+    )
 
 
-def _listed_names(file: Path) -> dict[int, str]:
-    lines = read_lines(file)
-    while lines and not lines[-1]:
-        lines.pop()
-    return dict(enumerate(lines))
+def _names_above(folder: Path) -> tuple[Path | None, dict[int, str] | None]:
+    """(the file, its names) of the set that a folder of a split, of images or of labels is a part of."""
+    for _ in range(3):
+        try:
+            config = yolo_config(folder)
+        except DataError:
+            config = None
+        if config is not None and config.suffix.lower() in {".yaml", ".yml"}:
+            return config, _names(parse_yaml(config), config)
+        if config is not None and config.suffix.lower() != ".data":
+            return config, dict(enumerate(listed_names(config)))
+        if folder.name.lower().rstrip("0123456789") not in {"images", "labels", *SPLITS}:
+            break
+        folder = folder.parent
+    return None, None
 
 
 def _plain(folder: Path, images: Path | None) -> tuple[YoloItem, ...]:
-    """Images and labels in one folder, or in `images` and `labels`."""
+    """Images and labels in one folder, in `images` and `labels`, or in folders of other names where stems tell."""
     labels = folder / "labels" if (folder / "labels").is_dir() else folder
-    where = images or (folder / "images" if (folder / "images").is_dir() else folder)
-    return tuple(_in_folder(where, labels, images))
+    where = images or (folder / "images" if (folder / "images").is_dir() else images_beside(folder))
+    return tuple(_joined_by_stem(_in_folder(where, labels, images), folder))
+
+
+def _labelled(folder: Path, images: Path | None) -> dict[str, tuple[YoloItem, ...]]:
+    """The parts of a plain folder where any image has labels; else none."""
+    items = _plain(folder, images) if folder.is_dir() else ()
+    return dict(_by_split(items)) if any(item.labels for item in items) else {}
+
+
+def _joined_by_stem(items: list[YoloItem], folder: Path) -> Iterator[YoloItem]:
+    """The items, labels of which no image was found joined to the one image of their stem that has none."""
+    free = {item.image for item in items if item.labels is None}
+    far: dict[Path, FarImages] = {}
+    joined: dict[Path, Path] = {}
+    for item in items:
+        if item.image is not None or item.labels is None or not free:
+            continue
+        above = item.labels.parent
+        if above not in far:
+            far[above] = FarImages(folder, item.labels.relative_to(folder))
+        image = far[above].find([item.labels.stem], IMAGE_SUFFIXES, any_suffix=True)
+        if image is not None and image in free:
+            free.remove(image)
+            joined[image] = item.labels
+    taken = set(joined.values())
+    for item in items:
+        if item.image is not None and item.image in joined:
+            yield YoloItem(item.image, item.name, joined[item.image])
+        elif item.image is not None or item.labels not in taken:
+            yield item
 
 
 def _by_split(items: tuple[YoloItem, ...]) -> dict[str, tuple[YoloItem, ...]]:
     """The images by the folders of splits that they lie in, where all do and there are several; else as one part."""
     tops = [item.name.split("/")[0] for item in items if "/" in item.name]
     found = dict.fromkeys(tops)
-    if len(tops) < len(items) or len(found) < 2 or any(top.rstrip("0123456789") not in SPLITS for top in found):
+    if len(tops) < len(items) or len(found) < 2 or any(top.lower().rstrip("0123456789") not in SPLITS for top in found):
         return {"": items}
     return {top: tuple(item for item in items if item.name.startswith(f"{top}/")) for top in found}
 
@@ -208,7 +279,7 @@ def _in_folder(place: Path | None, labels: Path | None, images: Path | None) -> 
     lent = place is not None and place == images and labels is not None
     for image in found:
         name = image.relative_to(place) if place is not None else Path(image.name)
-        own = _first([*([labels / name.with_suffix(".txt")] if labels else []), *_beside(image)])
+        own = first([*([labels / name.with_suffix(".txt")] if labels else []), *labels_beside(image)])
         if lent and own is None:
             continue
         used.update([own] if own else [])
@@ -223,6 +294,8 @@ def _in_folder(place: Path | None, labels: Path | None, images: Path | None) -> 
             hit = finder.find(key.as_posix(), any_suffix=True) if len(key.parts) == 1 else None
             if hit is not None and hit[0] in taken and not lent:
                 hit = None
+            if hit is None and (lines := list(filter(None, read_lines(file)))) and not mostly_rows(lines):
+                continue  # a list of images, or notes
             items.append(YoloItem(hit[0] if hit else None, hit[0].name if hit else key.as_posix(), file))
     return items
 
@@ -237,77 +310,19 @@ def _listed(file: Path, bases: Iterable[Path], images: Path | None) -> list[Yolo
         if not text:
             continue
         stated = PurePosixPath(text.replace("\\", "/"))
-        name = _after_images(stated)
-        image = _resolve(text, bases)
+        name = after_images(stated)
+        image = resolve(text, bases)
         if image is None or not image.is_file():
             hit = finder.find(name)
             image = hit[0] if hit and (len(PurePosixPath(name).parts) == 1 or hit[0].match(name)) else None
         # Where the image is missing or lies elsewhere, its labels may still be where the list says.
-        stated_at = (place for base in bases for way in _ways(text, base) for place in _beside(way))
-        items.append(YoloItem(image, name, _first(chain(_beside(image) if image else (), stated_at))))
+        stated_at = (place for base in bases for way in ways(text, base) for place in labels_beside(way))
+        items.append(YoloItem(image, name, first(chain(labels_beside(image) if image else (), stated_at))))
     return items
 
 
 def _images_in(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-
-
-def _beside(image: Path) -> list[Path]:
-    """Where an image's labels may be: the last folder `images` of its path replaced by `labels`, else beside it."""
-    if not image.name:  # the root of the file system, where a list says "/"
-        return []
-    parts = list(image.with_suffix(".txt").parts)
-    for i in range(len(parts) - 2, -1, -1):
-        if parts[i] == "images":
-            return [Path(*parts[:i], "labels", *parts[i + 1 :]), image.with_suffix(".txt")]
-    return [image.with_suffix(".txt"), image.parent / "labels" / f"{image.stem}.txt"]
-
-
-def _labels_place(text: str, bases: Iterable[Path]) -> Path | None:
-    """The folder of labels that belongs to a folder of images, be that there or not."""
-    for base in bases:
-        for way in _ways(text, base):
-            labels = _beside(way / "x")[0].parent
-            if labels.is_dir() and labels != way:
-                return labels
-    return None
-
-
-def _resolve(text: str, bases: Iterable[Path]) -> Path | None:
-    """The file or folder that a set names, from any of the places that its paths may be relative to."""
-    if not text or "\0" in text:
-        return None
-    return _first(way for base in bases for way in _ways(text, base))
-
-
-def _ways(text: str, base: Path) -> list[Path]:
-    """What a path in a set may mean: as it stands, without leading `..` (Roboflow), or without its leading folders
-    (darknet's `data/`, or another machine's), last."""
-    plain = text.replace("\\", "/")
-    parts = [part for part in plain.split("/") if part not in {"", ".", ".."} and not part.endswith(":")]
-    ways = [base / plain] + [base.joinpath(*parts[i:]) for i in range(min(len(parts), 12))]
-    # A lone base name among many folders could be anything, but for a list, which lies beside the set's file.
-    return ways[: max(2, len(ways) - 1)] if len(parts) > 2 and not plain.endswith(".txt") else ways
-
-
-def _first(paths: Iterable[Path]) -> Path | None:
-    for path in paths:
-        try:
-            if path.exists():
-                return path
-        except (OSError, ValueError):  # a name too long, or with a null byte
-            continue
-    return None
-
-
-def _after_images(path: PurePosixPath) -> str:
-    """What follows the last folder `images` of a path, or darknet's `obj_train_data`; else the path below `..`."""
-    parts = [part for part in path.parts if part not in {"..", "/"} and not part.endswith(":")]
-    for i in range(len(parts) - 2, -1, -1):
-        if parts[i] == "images" or (parts[i].startswith("obj_") and parts[i].endswith("_data")):
-            return "/".join(parts[i + 1 :])
-    absolute = path.is_absolute() or any(part.endswith(":") for part in path.parts[:1])
-    return parts[-1] if absolute and parts else "/".join(parts)
 
 
 def _apart(items: list[YoloItem], bases: list[Path]) -> Iterator[YoloItem]:

@@ -36,6 +36,25 @@ Files = Callable[..., Path]
             "corner and size",
             "image width=image_w",
         ),
+        ("Image,x0,y0,x1,y1", "corners", "image=Image, box (corners)=x0,y0,x1,y1"),
+        ("image_name,label_name,x1,y1,w,h", "corner and size", "box (corner and size)=x1,y1,w,h"),
+        ("fname,bbox_x1,bbox_y1,bbox_x2,bbox_y2,class", "corners", "image=fname, class=class"),
+        ("filename,startX,startY,endX,endY,label", "corners", "box (corners)=startX,startY,endX,endY"),
+        ("frame,bb_left,bb_top,bb_width,bb_height", "corner and size", "image=frame"),
+        ("patientId,x,y,width,height,Target", "corner and size", "image=patientId, box"),
+        # Traffic signs of Germany and of LISA, chest X-rays of the NIH.
+        ("Width,Height,Roi.X1,Roi.Y1,Roi.X2,Roi.Y2,ClassId,Path", "corners", "image=Path, class=ClassId, image width"),
+        (
+            "Filename,Annotation tag,Upper left corner X,Upper left corner Y,Lower right corner X,Lower right corner Y",
+            "corners",
+            "image=Filename, class=Annotation tag",
+        ),
+        ("Image Index,Finding Label,Bbox [x,y,w,h],,,", "corner and size", "class=Finding Label, box"),
+        (
+            "image_name,BoxesString,domain",
+            "x, y, width, height in one cell",
+            "box (x, y, width, height in one cell)=Box",
+        ),
     ],
 )
 def test_columns_by_their_names(header: str, kind: str, described: str) -> None:
@@ -45,7 +64,16 @@ def test_columns_by_their_names(header: str, kind: str, described: str) -> None:
     assert described in columns.describe()
 
 
-@pytest.mark.parametrize("header", ["a,b,c", "filename,class", "xmin,ymin,xmax,ymax", "filename,xmin,ymin,xmax"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "a,b,c",
+        "filename,class",
+        "xmin,ymin,xmax,ymax",
+        "filename,xmin,ymin,xmax",
+        "filename,x1,y1,x2,y2,x3,y3,x4,y4",  # an oriented box: two of its corners are no upright one
+    ],
+)
 def test_tables_without_image_or_box_are_none(header: str) -> None:
     assert find_columns(header.split(",")) is None
 
@@ -254,3 +282,77 @@ def test_four_numbers_in_one_cell_are_told_by_their_images(
     assert dataset.annotations[0].bbox_xywh == pytest.approx(expected)
     assert receipt.counts["box-layout-found"] == 1
     assert "box-clipped" not in receipt.counts
+
+
+TWO = [("a.jpg", "x", (6, 8, 24, 16)), ("a.jpg", "y", (40, 30, 20, 10))]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        # NumPy's and other ways to set four numbers apart.
+        ("t.csv", "image,label,bbox\na.jpg,x,[ 6.  8. 24. 16.]\na.jpg,y,40 30 20 10\n", TWO),
+        ("t.csv", 'image,label,bbox\na.jpg,x,"array([6., 8., 24., 16.])"\na.jpg,y,"(40, 30, 20, 10)"\n', TWO),
+        ("t.csv", 'image,label,bbox\na.jpg,x,"[np.float64(6.0), 8, 24, 16]"\na.jpg,y,"40,30,20,10"\n', TWO),
+        # All boxes of an image in one cell; an image without any.
+        ("t.csv", "image_name,BoxesString,class\na.jpg,6 8 30 24;40 30 60 40,x\nb.jpg,no_box,\n",
+         [("a.jpg", "x", (6, 8, 24, 16)), ("a.jpg", "x", (40, 30, 20, 10))]),
+        ("t.csv", "image,boxes,labels\na.jpg,[[6 8 24 16] [40 30 20 10]],['x' 'y']\nb.jpg,[],[]\n", TWO),
+        # The images in a column whose name does not say so.
+        ("t.csv", "id,class,x1,y1,x2,y2\na.jpg,x,6,8,30,24\na.jpg,y,40,30,60,40\n", TWO),
+        # Without a header: with a number for the class, without a class, the class first, the image's size last.
+        ("t.csv", "a.jpg,6,8,30,24,3\na.jpg,40,30,60,40,4\n", [("a.jpg", "3", TWO[0][2]), ("a.jpg", "4", TWO[1][2])]),
+        ("t.csv", "a.jpg,6,8,30,24\na.jpg,40,30,60,40\n", [(n, "object", box) for n, _, box in TWO]),
+        ("t.csv", "a.jpg,x,6,8,30,24\na.jpg,y,40,30,60,40\n", TWO),
+        ("t.csv", "a.jpg,6,8,30,24,x,60,40\na.jpg,40,30,60,40,y,60,40\n", TWO),
+        # Most would be inside out as corners: a corner and a size.
+        ("t.csv", "a.jpg,40,30,20,10,y\na.jpg,6,8,24,16,x\na.jpg,50,30,9,8,z\n",
+         [TWO[1], TWO[0], ("a.jpg", "z", (50, 30, 9, 8))]),
+        # Text files: known by their lines; beside them notes and lists of images are none.
+        ("t.txt", "C:\\data\\a.jpg,6,8,30,24,x\nC:\\data\\a.jpg,40,30,60,40,y\n", TWO),
+        ("gt.txt", "a.jpg;6;8;30;24;3\na.jpg;40;30;60;40;4\n",
+         [("a.jpg", "3", TWO[0][2]), ("a.jpg", "4", TWO[1][2])]),
+        ("t.txt", "/x/a.jpg 6,8,30,24,0 40,30,60,40,1\n/x/b.jpg\n",
+         [("a.jpg", "0", TWO[0][2]), ("a.jpg", "1", TWO[1][2])]),
+    ],
+)  # fmt: skip
+def test_tables_as_users_have_them(
+    tmp_path: Path, files: Files, read: Any, name: str, text: str, expected: list[Any]
+) -> None:
+    files(tmp_path, {name: text, "a.jpg": (60, 40), "b.jpg": (60, 40), "notes.txt": "a.jpg\nb.jpg\n"})
+    assert detect_format(tmp_path)[0] == "csv"
+    dataset, receipt = read("csv", tmp_path)
+    names = {category.id: category.name for category in dataset.categories}
+    images = {image.id: image.file_name for image in dataset.images}
+    found = [(images[a.image_id], names[a.category_id], a.bbox_xywh) for a in dataset.annotations]
+    assert found == [(image, category, pytest.approx(box)) for image, category, box in expected]
+    assert len(images) == 1 + ("b.jpg" in text)
+    assert receipt.counts.keys() <= {"columns-found", "box-layout-found", "class-assumed"}
+
+
+def test_tables_lie_below_others_too(tmp_path: Path, files: Files, read: Any) -> None:
+    files(
+        tmp_path, {"classes.csv": "x,0\n", "a/t.csv": "image,xmin,ymin,xmax,ymax\nb.jpg,6,8,30,24\n", "b.jpg": (60, 40)}
+    )
+    assert detect_format(tmp_path)[0] == "csv"
+    assert len(read("csv", tmp_path)[0].annotations) == 1
+
+
+def test_numbers_of_classes_are_named_by_the_list_beside_a_table_without_a_header(
+    tmp_path: Path, files: Files, read: Any
+) -> None:
+    content = {"_annotations.txt": "a.jpg 6,8,30,24,1\n", "_classes.txt": "cat\ndog\n", "a.jpg": (60, 40)}
+    files(tmp_path, {f"{split}/{name}": value for split in ("train", "valid") for name, value in content.items()})
+    dataset, _ = read("csv", tmp_path, subset="valid")
+    assert [(c.id, c.name) for c in dataset.categories] == [(1, "dog")]
+    assert [i.file_name for i in dataset.images] == ["valid/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "cell", ["{'x': 1, 'w': 2, 'y': 3, 'h': 4}", "[[1, 2], [9, 2], [9, 8], [1, 8]]", "1 2 3", "1 2 3 4;5 6"]
+)
+def test_a_cell_that_is_no_box_is_told(tmp_path: Path, files: Files, read: Any, codes: Any, cell: str) -> None:
+    files(tmp_path, {"t.csv": f'image,bbox,label\na.jpg,"{cell}",x\na.jpg,"[6, 8, 24, 16]",x\n', "a.jpg": (60, 40)})
+    dataset, receipt = read("csv", tmp_path)
+    assert len(dataset.annotations) == 1
+    assert codes(receipt, "drop") == ["box-not-numeric"]

@@ -205,6 +205,42 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
         },
         "openimages", (), 1, {"Cat": 1, "Dog, big": 1},
     ),
+    "OIDv4 toolkit": (
+        {
+            "OID/csv_folder/class-descriptions-boxable.csv": "/m/01,Cat\n/m/02,Tea cup\n",
+            "OID/csv_folder/train-annotations-bbox.csv": "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax\n"
+            "01,xclick,/m/01,1,0.1,0.5,0.2,0.6\n99,xclick,/m/01,1,0.1,0.5,0.2,0.6\n",
+            **splits("train", "validation", **{
+                "Cat/01%.jpg": PICTURE, "Cat/Label/01%.txt": "Cat 1.5 2.0 30.25 40.0\n",
+                "Tea cup/01%.jpg": PICTURE, "Tea cup/Label/01%.txt": "Tea cup 20.0 30.0 1.0 2.0\n",
+            }),
+        },
+        "oidv4", ("train", "validation"), 2, {"Cat": 2, "Tea cup": 2},
+    ),
+    "Ground truth of an mAP tool": (
+        {"input/ground-truth/a.txt": "cat 2 10 30 40\ndog 39 15 56 41 difficult\n",
+         "input/detection-results/a.txt": "cat 0.47 0 13 44 44\n", "input/images-optional/a.jpg": PICTURE},
+        "oidv4", (), 1, {"cat": 1, "dog": 1},
+    ),
+    "Roboflow, Keras' YOLO": (
+        splits("train", "valid", **{"_annotations.txt": "%.jpg 1,2,30,40,0 5,6,7,8,1\n", "_classes.txt": "cat\ndog\n",
+                                    "%.jpg": PICTURE}),
+        "csv", ("train", "valid"), 2, {"cat": 2, "dog": 2},
+    ),
+    "Ultralytics, DOTA": (
+        {"DOTAv1.yaml": "path: DOTAv1\ntrain: images/train\nnames:\n  0: plane\n", "images/train/P1.jpg": PICTURE,
+         "labels/train/P1.txt": "0 0.1 0.1 0.3 0.1 0.3 0.2 0.1 0.2\n", "labels/train_original/P1.txt": DOTA},
+        "yolo", (), 1, {"plane": 1},
+    ),
+    "CVAT, Ultralytics with parts": (
+        {
+            "data.yaml": "names:\n  0: cat\n  1: dog\npath: .\nTrain: Train.txt\nValidation: Validation.txt\n",
+            **{f"{s}.txt": f"data/images/{s}/a.jpg\n" for s in ("Train", "Validation")},
+            **{f"labels/{s}/a.txt": ROWS for s in ("Train", "Validation")},
+            **{f"images/{s}/a.jpg": PICTURE for s in ("Train", "Validation")},
+        },
+        "yolo", ("train", "validation"), 2, {"cat": 2, "dog": 2},
+    ),
     "Kaggle, CSV of one cell": (
         {"train.csv": 'image_id,width,height,bbox\na,64,48,"[1.0, 2.0, 10.0, 12.0]"\n', "train/a.jpg": PICTURE},
         "csv", (), 1, {"object": 1},

@@ -50,6 +50,23 @@ def test_boxes_groups_flags_and_names(tmp_path: Path, files: Files, read: Any) -
     assert dataset.images[0].file_name == "i.jpg"
 
 
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        ("labels/detections.csv", "metadata/classes.csv"),  # FiftyOne
+        ("annotations/train-annotations-bbox.csv", "annotations/class-descriptions.csv"),
+        ("annotations/train-annotations-bbox.csv", "oidv6-class-descriptions.csv"),
+    ],
+)
+def test_names_of_classes_beside_the_tables_or_above(
+    tmp_path: Path, files: Files, read: Any, table: str, names: str
+) -> None:
+    content = {table: f"{HEAD}\ni,x,/m/b,1,0.1,0.5,0.2,0.6,1,0,1,0,-1\n", names: "/m/b,Bee\n", "data/i.jpg": (100, 50)}
+    files(tmp_path, content)
+    for path in (tmp_path, tmp_path / table):
+        assert [c.name for c in read("openimages", path)[0].categories] == ["Bee"]
+
+
 def test_masks_go_to_their_boxes_and_are_scaled(tmp_path: Path, files: Files, read: Any, codes: Any) -> None:
     files(
         tmp_path,

@@ -229,6 +229,26 @@ def supervisely(root: Path) -> None:
     put(root / "ds1" / "ann" / "a.jpg.json", {"size": {"height": 40, "width": 60}, "objects": objects, "tags": []})
 
 
+@sample("oidv4")
+def oidv4(root: Path) -> None:
+    for part in ("train", "validation"):
+        put(root / "OID" / "Dataset" / part / "Cat" / "1a.jpg", None)
+        put(root / "OID" / "Dataset" / part / "Cat" / "Label" / "1a.txt", "Cat 2.0 3.0 12.0 13.5\nTea cup 20 5 30 25\n")
+
+
+@sample("csv: a line an image")
+def csv_of_images(root: Path) -> None:
+    put(root / "a.jpg", None)
+    put(root / "_classes.txt", "cat\ndog\n")
+    put(root / "_annotations.txt", "a.jpg 2,3,12,13,0 20,5,30,25,1\n")
+
+
+@sample("csv: boxes in a cell")
+def csv_of_cells(root: Path) -> None:
+    put(root / "a.jpg", None)
+    put(root / "t.csv", "image_name,BoxesString,domain\na.jpg,2 3 12 13;20 5 30 25,x\n")
+
+
 @sample("dota")
 def dota(root: Path) -> None:
     for part in ("train", "val"):

@@ -47,6 +47,25 @@ UTF16 = b"\xff\xfe" + f"{AB}train: images\n".encode("utf-16-le")
         # The folder above.
         ({"d/data.yaml": AB + "train: ../train/images\n", "d/train/images/x.jpg": 0, "d/train/labels/x.txt": ROW}, ""),
         ({"d/classes.txt": "a\nb", "d/images/x.jpg": 0, "d/labels/x.txt": ROW}, ""),
+        ({"c/d/data.yaml": AB + "train: images\n", "c/d/images/x.jpg": 0, "c/d/labels/x.txt": ROW}, ""),
+        ({"yolo/custom.yaml": AB + "train: ../no/images\n", **BOTH}, ""),
+        # CVAT's names of parts; any case.
+        ({"data.yaml": AB + "path: .\nTrain: Train.txt\n", "Train.txt": "data/images/x.jpg\n", **BOTH}, ""),
+        ({"data.yaml": AB + "holdout: holdout.txt\n", "holdout.txt": "data/images/x.jpg\n", **BOTH}, ""),
+        # Another machine's folder of a split.
+        ({"data.yaml": AB + "train: /content/set/train\n", "train/x.jpg": 0, "train/x.txt": ROW}, ""),
+        # Folders of other names, where stems tell; a list of images, or notes, beside.
+        ({"images/x.jpg": 0, "my_labels/x.txt": ROW, "my_labels/classes.txt": "a\nb\n"}, ""),
+        ({"x.names": "a\nb\n", "images.txt": "x.jpg\n" * 9, "setup.txt": "numpy\n", "x.jpg": 0, "x.txt": ROW}, ""),
+        # The list of names among the labels.
+        ({"images/train/x.jpg": 0, "labels/train/x.txt": ROW, "labels/train/classes.txt": "a\nb\n"}, "labels/train"),
+        # A part of a set: its names are above.
+        ({"data.yaml": AB + "train: train/images\n", "train/images/x.jpg": 0, "train/labels/x.txt": ROW}, "train"),
+        ({"data.yaml": AB + "val: val/images\n", "val/images/x.jpg": 0, "val/labels/x.txt": ROW}, "val/labels"),
+        ({"labels/classes.txt": "a\nb", **BOTH}, "labels/classes.txt"),
+        ({"classes.txt": "a\nb", "images/train/x.jpg": 0, "labels/train/x.txt": ROW}, "labels/train"),
+        ({"data.yaml": AB + "train: images\n", **BOTH}, "labels"),
+        ({"classes.txt": "a\nb", "x.jpg": 0, "x.txt": ROW, "y.jpg": 0, "y.txt": ROW}, "x.txt"),
         ({"data.yaml": UTF16, **BOTH}, ""),
         ({"data.yaml": AB + "train: images\n", "images/x.jpg": 0, "labels/x.txt": b"\xef\xbb\xbf" + ROW.encode()}, ""),
     ],
@@ -192,7 +211,7 @@ def test_poses_are_told_without_a_file_that_says_so(
         ("names: [a\ntrain: x", r"data\.yaml: not valid YAML"),
         ("- a", "must hold keys"),
         ("names: {x: a}\ntrain: y", "names: must be a list"),
-        ("names: [a]", "no images or labels of YOLO"),
+        ("names: [a]", "none of its 1 images"),
     ],
 )
 def test_malformed_yaml_is_one_line(tmp_path: Path, files: Any, text: str, message: str) -> None:
@@ -365,3 +384,60 @@ def test_a_data_yaml_beside_labels_of_another_format_is_not_yolo(tmp_path: Path,
     }
     files(tmp_path, {"data.yaml": f"{AB}train: ../train/images\nval: ../valid/images\n", **sets})
     assert detect_format(tmp_path)[0] == "dota"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"classes.txt": "a\nb\n"}, {}, {"data.yaml": AB + "train: images\n"}],
+    ids=["with a list of names", "without", "with a data.yaml"],
+)
+def test_a_set_of_backgrounds_alone_is_told_by_its_empty_files(
+    tmp_path: Path, read: Any, files: Any, content: dict[str, Any]
+) -> None:
+    files(
+        tmp_path, {**content, "images/x.jpg": (9, 9), "labels/x.txt": "", "images/y.jpg": (9, 9), "labels/y.txt": "\n"}
+    )
+    assert detect_format(tmp_path)[0] == "yolo"
+    dataset, _ = read("yolo", tmp_path)
+    assert len(dataset.images) == 2
+    assert not dataset.annotations
+
+
+def test_empty_texts_without_images_are_no_labels(tmp_path: Path, files: Any) -> None:
+    files(tmp_path, {"classes.txt": "a\nb\n", "x.txt": "", "y/z.jpg": (9, 9)})
+    with pytest.raises(DataError, match="not annotations of a known format"):
+        detect_format(tmp_path)
+
+
+def test_labels_behind_many_empty_ones_tell_the_format(tmp_path: Path, files: Any) -> None:
+    files(tmp_path, {f"{i:03}.jpg": (9, 9) for i in range(50)} | {f"{i:03}.txt": ROW * (i > 40) for i in range(50)})
+    assert "rows of a class" in detect_format(tmp_path)[1]
+
+
+def test_two_parts_that_lead_to_one_folder_are_read_once(tmp_path: Path, read: Any, files: Any, codes: Any) -> None:
+    files(tmp_path, {"data.yaml": AB + "train: ../train/images\nval: ../valid/images\n", **PICTURED})
+    dataset, receipt = read("yolo", tmp_path)
+    assert yolo.subsets(tmp_path) == ()
+    assert len(dataset.images) == 1
+    assert codes(receipt, "note") == ["part-missing"]
+
+
+def test_a_data_file_without_its_lists_is_read_as_a_folder(tmp_path: Path, read: Any, files: Any, codes: Any) -> None:
+    data = "classes = 2\ntrain = data/train.txt\nvalid = data/test.txt\nnames = data/obj.names\n"
+    files(
+        tmp_path, {"data/obj.data": data, "data/obj.names": "a\nb\n", "data/obj/x.jpg": (9, 9), "data/obj/x.txt": ROW}
+    )
+    dataset, receipt = read("yolo", tmp_path)
+    assert (len(dataset.images), [c.name for c in dataset.categories]) == (1, ["a", "b"])
+    assert codes(receipt, "note") == ["part-missing", "part-missing"]
+
+
+def test_lists_of_names_in_splits_must_agree(tmp_path: Path, read: Any, files: Any) -> None:
+    for names, expected in (("a\n", "ab"), ("b\na\n", None)):
+        content = {"train/x.jpg": (9, 9), "train/x.txt": ROW, "train/classes.txt": "a\nb\n", "val/classes.txt": names}
+        files(tmp_path, content | {"val/y.jpg": (9, 9), "val/y.txt": ROW.replace("1", "0", 1)})
+        if expected is None:
+            with pytest.raises(DataError, match="number the classes differently; read the splits one by one"):
+                read("yolo", tmp_path)
+        else:
+            assert [c.name for c in read("yolo", tmp_path)[0].categories] == list(expected)
