@@ -197,8 +197,10 @@ def assemble(
             continue
         if sized and entry.size_wh is None:
             receipt.repair("image-size-filled", entry.where, f"{entry.file_name} is {size[0]} x {size[1]} pixels")
-        if entry.path is not None and owners.setdefault(entry.path, entry.where) != entry.where:
+        if entry.path in owners:
             receipt.note("image-doubled", entry.where, f"names the image of {owners[entry.path]}: {entry.file_name}")
+        elif entry.path is not None:
+            owners[entry.path] = entry.where
         image = Image(image_id, entry.file_name, *size, entry.path, entry.extra)
         images.append(image)
         for shape in entry.shapes:

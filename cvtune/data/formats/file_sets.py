@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cvtune.data.far_images import LABEL_FOLDERS, FarImages, without_address
+from cvtune.data.far_images import LABEL_FOLDERS, FarImages, split_words, without_address
 from cvtune.data.formats.listing import levels
 from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
 
-__all__ = ["FileSet", "Finders", "detected", "find_files"]
+__all__ = ["FileSet", "Finders", "detected", "find_files", "parts_of"]
 
 # Of a folder of many files not all are opened to tell what they are.
 LOOK_AT = 8
@@ -22,11 +22,16 @@ DEEPEST = 3
 
 @dataclass(frozen=True)
 class FileSet:
-    """`files` in order, below `root`; `subsets` are the folders right below it, where all files are in two or more."""
+    """`files` in order, below `root`, and the part of the set that each of them is of; none where there are no parts."""
 
     root: Path
     files: tuple[Path, ...]
-    subsets: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The names of the parts."""
+        return tuple(dict.fromkeys(self.parts))
 
     def label(self, file: Path) -> str:
         """The file's path below the root, as messages call it."""
@@ -43,20 +48,44 @@ class FileSet:
         if subset not in self.subsets:
             allowed = ", ".join(self.subsets) or "none"
             raise DataError(f"{self.root}: no subset {subset!r}; allowed: {allowed}{nearest(subset, self.subsets)}")
-        return tuple(file for file in self.files if file.relative_to(self.root).parts[0] == subset)
+        return tuple(file for file, part in zip(self.files, self.parts, strict=True) if part == subset)
+
+
+def parts_of(names: Sequence[tuple[str, ...]], by_stem: bool = False) -> tuple[str, ...]:
+    """Which part of a set each of its files is of; none where they make no parts.
+
+    Parts are the folders right below the set's, where all files lie in two or more; or below the folders that all
+    share, as from one level too high, where they are called as splits are; or, with `by_stem`, files of one folder that
+    are called so.
+
+    Args:
+        names: each file as the folders above it and its name.
+        by_stem: whether a file's own name counts; not that of a file an image.
+    """
+    shared = 0
+    while names and all(len(parts) > shared + 1 and parts[shared] == names[0][shared] for parts in names):
+        shared += 1
+    if all(len(parts) > shared + 1 for parts in names):
+        tops = tuple(parts[shared] for parts in names)
+        return tops if len(set(tops)) > 1 and (not shared or all(map(split_words, tops))) else ()
+    if not by_stem or any(len(parts) > shared + 1 for parts in names):
+        return ()
+    words = [split_words(Path(parts[-1]).stem) for parts in names]
+    if len(set(words)) < 2 or any(len(found) != 1 for found in words):
+        return ()
+    return tuple(word for found in words for word in found)
 
 
 def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
     """The files with one of `suffixes`: `path` itself, those right in it, or else those up to three folders below.
 
-    With `deep` those right in it and those below, for formats of a file an image, which may lie in subfolders.
+    With `deep` those right in it and those below, for formats of a file an image, which may lie in subfolders; others
+    may tell their part of the set by their name.
     """
     if path.is_file():
         return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
     names = _names(path, suffixes, deep)
-    folders = tuple(dict.fromkeys(parts[0] for parts in names if len(parts) > 1))
-    apart = len(folders) > 1 and all(len(parts) > 1 for parts in names)
-    return FileSet(path, tuple(path.joinpath(*parts) for parts in names), folders if apart else ())
+    return FileSet(path, tuple(path.joinpath(*parts) for parts in names), parts_of(names, by_stem=not deep))
 
 
 def _names(path: Path, suffixes: tuple[str, ...], deep: bool) -> list[tuple[str, ...]]:
