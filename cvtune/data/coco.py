@@ -147,7 +147,8 @@ def load_coco(
 
     Raises:
         DataError: the file is missing, is no JSON or no COCO; an id, a name or a size is missing or malformed; two
-            images or two categories share an id (but for an image that is listed again); an annotation's category is not listed.
+            images or two categories share an id (an image of one name may be listed again); an annotation's category
+            is not listed.
     """
     # The reader needs the types of this module.
     from cvtune.data.coco_read import read_coco

@@ -22,7 +22,7 @@ DEEPEST = 3
 
 @dataclass(frozen=True)
 class FileSet:
-    """`files` in order, below `root`, and the part of the set that each of them is of; none where there are no parts."""
+    """`files` in order, below `root`, and the part of the set that each is of; none where there are no parts."""
 
     root: Path
     files: tuple[Path, ...]

@@ -14,7 +14,7 @@ import numpy as np
 
 from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble, no_area
+from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble, classes_of, no_area
 from cvtune.data.formats.file_sets import Finders, detected, find_files
 from cvtune.data.formats.texts import number
 from cvtune.data.formats.via_files import ViaImage, ViaRegion, is_via, read_via
@@ -111,7 +111,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     for file, document in documents.items():
         for image in document:
             shapes = [_shape(region, attribute) for region in image.regions]
-            names.update(shape.name for shape in shapes)
+            names.update(classes_of(shapes))
             if file in chosen:
                 path, name = finders.find(image.file_name, file)
                 extra = {"file_attributes": image.attributes} if image.attributes else {}

@@ -10,6 +10,7 @@ import pytest
 
 from cvtune.data.formats import detect_format
 from cvtune.data.parts import read_parts
+from cvtune.errors import DataError
 
 PICTURE = (64, 48)
 
@@ -37,6 +38,26 @@ def via(**regions: Any) -> dict[str, Any]:
         }
         for name, listed in regions.items()
     }  # fmt: skip
+
+
+def drawn(label: str | None, x: int = 10, **more: Any) -> dict[str, Any]:
+    """A result of Label Studio: a rectangle."""
+    value = {"x": x, "y": 20, "width": 30, "height": 40, "rotation": 0}
+    return {
+        "id": f"{label}{x}", "type": "rectanglelabels" if label else "rectangle", "from_name": "label",
+        "to_name": "image", "original_width": 64, "original_height": 48,
+        "value": value | ({"rectanglelabels": [label]} if label else {}), **more,
+    }  # fmt: skip
+
+
+def task(*results: Any, image: str = "/data/upload/1/0a1b2c3d-a.jpg", **more: Any) -> dict[str, Any]:
+    """A task of Label Studio with one annotation."""
+    return {"id": 1, "data": {"image": image}, "annotations": [{"id": 7, "result": list(results)}], **more}
+
+
+def stored(number: int, image: str, *results: Any, **more: Any) -> dict[str, Any]:
+    """An annotation as Label Studio writes it to a storage, a file each."""
+    return {"id": number, "result": list(results), "task": {"id": image, "data": {"image": f"s3://b/{image}"}}, **more}
 
 
 # Files, format, the objects of each class in each part, the codes of the receipt's events.
@@ -106,6 +127,47 @@ SETS: dict[str, tuple[dict[str, Any], str, dict[str | None, dict[str, int]], set
          "a.jpg": PICTURE},
         "via", {None: {"cup": 1, "hat": 1}}, {"class-found", "image-doubled"},
     ),
+    "Label Studio, an image under the uploaded file's name": (
+        {"p.json": [task(drawn("cat"), image="/image1", file_upload="0a1b2c3d-a.jpg")], "a.jpg": PICTURE},
+        "label_studio", {None: {"cat": 1}}, set(),
+    ),
+    "Label Studio, a task a file": (
+        {"1.json": task(drawn("cat")), "2.json": task(drawn("dog"), image="s3://b/b.jpg"),
+         "a.jpg": PICTURE, "b.jpg": PICTURE},
+        "label_studio", {None: {"cat": 1, "dog": 1}}, set(),
+    ),
+    "Label Studio, an annotation a file": (
+        {"1.json": stored(1, "a.jpg", drawn("cat")), "2.json": stored(2, "b.jpg", drawn("dog")),
+         "3.json": stored(3, "a.jpg", drawn("dog"), drawn("cat", 50)), "a.jpg": PICTURE, "b.jpg": PICTURE},
+        "label_studio", {None: {"cat": 1, "dog": 2}}, {"object-superseded"},
+    ),
+    "Label Studio, two images a task": (
+        {"p.json": [{**task(drawn("cat", to_name="before"), drawn("dog", to_name="after"), drawn("dog", 40,
+                     to_name="after")), "data": {"before": "a.jpg", "after": "b.jpg", "note": "x"}}],
+         "a.jpg": PICTURE, "b.jpg": PICTURE},
+        "label_studio", {None: {"cat": 1, "dog": 2}}, set(),
+    ),
+    "Label Studio, pages": (
+        {"p.json": [{**task(drawn("cat", item_index=0), drawn("dog", item_index=1)),
+                     "data": {"pages": ["a.jpg", "b.jpg"]}},
+                    {**task(drawn("cat", to_name="page_1")), "data": {"pages": [{"url": "c.jpg"}, {"url": "d.jpg"}]}}],
+         **{f"{name}.jpg": PICTURE for name in "abcd"}},
+        "label_studio", {None: {"cat": 2, "dog": 1}}, set(),
+    ),
+    "Label Studio, an image that the data do not name": (
+        {"p.json": [task(drawn("cat"), drawn("dog", to_name="other"), drawn("dog", 40, to_name="image"))],
+         "a.jpg": PICTURE},
+        "label_studio", {None: {"cat": 1, "dog": 1}}, {"image-not-listed"},
+    ),
+    "Label Studio, choices instead of labels": (
+        {"p.json": [task(drawn(None), {**drawn(None), "type": "choices", "value": {"choices": ["cat"]}})],
+         "a.jpg": PICTURE},
+        "label_studio", {None: {"cat": 1}}, {"class-found"},
+    ),
+    "Label Studio, predictions alone": (
+        {"p.json": [{"data": {"image": "a.jpg"}, "predictions": [{"result": [drawn("cat")]}]}], "a.jpg": PICTURE},
+        "label_studio", {None: {}}, {"predictions-left-out"},
+    ),
 }  # fmt: skip
 
 
@@ -131,3 +193,27 @@ def test_a_part_that_is_named_as_a_split_is_kept_whatever_the_others_hold(tmp_pa
     content = {"train.json": coco("a.jpg", "b.jpg"), "fold_0.json": coco("a.jpg"), "fold_1.json": coco("b.jpg")}
     files(tmp_path, {**{name: json.dumps(value) for name, value in content.items()}, "a.jpg": (64, 48)})
     assert [part.name for part in read_parts(tmp_path).parts] == ["fold_0", "fold_1", "train"]
+
+
+def test_objects_lie_on_the_image_that_they_were_drawn_on(tmp_path: Path, files: Any, read: Any) -> None:
+    content, _, _, _ = SETS["Label Studio, pages"]
+    files(tmp_path, {n: v if isinstance(v, tuple) else json.dumps(v) for n, v in content.items()})
+    dataset, _ = read("label_studio", tmp_path)
+    names = {image.id: image.file_name for image in dataset.images}
+    assert sorted(names.values()) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert [names[annotation.image_id] for annotation in dataset.annotations] == ["a.jpg", "b.jpg", "d.jpg"]
+
+
+def test_classes_of_points_alone_are_no_classes(tmp_path: Path, files: Any, read: Any) -> None:
+    point = {**drawn(None), "type": "keypointlabels", "value": {"x": 1, "y": 2, "keypointlabels": ["nose"]}}
+    files(tmp_path, {"p.json": json.dumps([task(drawn("cat"), point)]), "a.jpg": PICTURE})
+    dataset, receipt = read("label_studio", tmp_path)
+    assert [category.name for category in dataset.categories] == ["cat"]
+    assert receipt.classes_dropped == {"nose": 1}
+
+
+def test_tasks_of_videos_are_said_to_be_so(tmp_path: Path, files: Any, read: Any) -> None:
+    moved = {"type": "videorectangle", "value": {"labels": ["cat"], "sequence": [{"frame": 1, "x": 1}]}}
+    files(tmp_path, {"p.json": json.dumps([{"data": {"video": "a.mp4"}, "annotations": [{"result": [moved]}]}])})
+    with pytest.raises(DataError, match="its tasks are of videos, whose frames are not read"):
+        read("label_studio", tmp_path)
