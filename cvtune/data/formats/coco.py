@@ -10,6 +10,7 @@ from pathlib import Path
 from cvtune.data.coco import Dataset, load_coco, save_coco
 from cvtune.data.coco_file import is_lvis, open_coco
 from cvtune.data.formats import ReadSource
+from cvtune.data.formats.file_sets import part_names
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
@@ -152,15 +153,7 @@ def _holds_objects(file: Path) -> bool:
 def _files_by_label(path: Path) -> dict[str, Path]:
     """The COCO files of a folder by what they are called: their stem, or of several folders that of their split."""
     files = _coco_files(path)
-    above = [next(iter(file.relative_to(path).parts[:-1]), "") for file in files]
-    found: dict[str, Path] = {}
-    for file, folder in zip(files, above, strict=True):
-        if folder in {"", "annotations"} or len(set(above)) == 1:
-            label = file.stem
-        else:
-            label = folder if above.count(folder) == 1 else f"{folder}_{file.stem}"
-        found[label if label not in found else f"{folder}_{file.stem}"] = file
-    return found
+    return dict(zip(part_names([file.relative_to(path).parts for file in files]), files, strict=True))
 
 
 def _choose(path: Path, subset: str | None) -> Path:

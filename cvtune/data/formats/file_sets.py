@@ -12,7 +12,7 @@ from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
 
-__all__ = ["FileSet", "Finders", "detected", "find_files", "parts_of"]
+__all__ = ["FileSet", "Finders", "detected", "find_files", "part_names", "parts_of"]
 
 # Of a folder of many files not all are opened to tell what they are.
 LOOK_AT = 8
@@ -62,9 +62,7 @@ def parts_of(names: Sequence[tuple[str, ...]], by_stem: bool = False) -> tuple[s
         names: each file as the folders above it and its name.
         by_stem: whether a file's own name counts; not that of a file an image.
     """
-    shared = 0
-    while names and all(len(parts) > shared + 1 and parts[shared] == names[0][shared] for parts in names):
-        shared += 1
+    shared = _shared(names)
     if all(len(parts) > shared + 1 for parts in names):
         tops = tuple(parts[shared] for parts in names)
         return tops if len(set(tops)) > 1 and (not shared or all(map(split_words, tops))) else ()
@@ -74,6 +72,30 @@ def parts_of(names: Sequence[tuple[str, ...]], by_stem: bool = False) -> tuple[s
     if len(set(words)) < 2 or any(len(found) != 1 for found in words):
         return ()
     return tuple(word for found in words for word in found)
+
+
+def part_names(names: Sequence[tuple[str, ...]]) -> list[str]:
+    """What to call each file of a set where each is a part: by its stem, or of several folders by that of its split.
+
+    Args:
+        names: each file as the folders above it and its name.
+    """
+    shared = _shared(names)
+    above = ["" if len(parts) < shared + 2 or parts[shared] == "annotations" else parts[shared] for parts in names]
+    found: list[str] = []
+    for parts, folder in zip(names, above, strict=True):
+        stem = Path(parts[-1]).stem
+        label = stem if not folder else folder if above.count(folder) == 1 else f"{folder}_{stem}"
+        found.append(label if label not in found else "_".join((*parts[:-1], stem)))
+    return found
+
+
+def _shared(names: Sequence[tuple[str, ...]]) -> int:
+    """How many folders lie above all of them."""
+    shared = 0
+    while names and all(len(parts) > shared + 1 and parts[shared] == names[0][shared] for parts in names):
+        shared += 1
+    return shared
 
 
 def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
