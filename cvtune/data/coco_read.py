@@ -123,8 +123,9 @@ def _finder(path: Path, folder: Path | None, root: Path | None) -> ImageFinder:
     """Where the images of the file `path` of the set below `root` may lie."""
     given, where = folder.absolute() if folder else None, path.absolute()
     top = root.absolute() if root is not None else where.parent
+    own = where.relative_to(top) if where.is_relative_to(top) else Path(where.name)
     made_from = images_of_sources(where) if given is None else []
-    return ImageFinder(image_folders(where, given), FarImages(given or top, where), *made_from)
+    return ImageFinder(image_folders(where, given), FarImages(given or top, own), *made_from)
 
 
 def _images(file: CocoFile, finder: ImageFinder, path: Path, receipt: Receipt | None) -> dict[Id, Image]:

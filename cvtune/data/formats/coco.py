@@ -11,6 +11,7 @@ from cvtune.data.coco import Dataset, load_coco, save_coco
 from cvtune.data.coco_file import is_lvis, open_coco
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.file_sets import part_names
+from cvtune.data.formats.listing import folders_in
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
@@ -108,8 +109,11 @@ def _objects_of_placeholder(file: Path) -> int:
         return 0
 
 
-def _coco_files(path: Path) -> list[Path]:
-    """The files of objects: in the folder and its `annotations`, Roboflow's, or else in folders of splits."""
+def _coco_files(path: Path, deepest: int = 2) -> list[Path]:
+    """The files of objects: in the folder and its `annotations`, Roboflow's, or else in folders of splits.
+
+    Where there are none, those of the only folder in it.
+    """
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and _is_coco(path) else []
     beside = sorted(path.glob("*.json"))[:LOOK_AT]
@@ -118,6 +122,9 @@ def _coco_files(path: Path) -> list[Path]:
     found = [file for file in dict.fromkeys([*beside, *below, *exported]) if _holds_objects(file)]
     for pattern in ("*/*.json", "*/annotations/*.json"):
         found = found or [file for file in sorted(path.glob(pattern))[:LOOK_AT] if _holds_objects(file)]
+    only = folders_in(path)
+    if not found and len(only) == 1 and deepest:  # the folder of an archive, say
+        return _coco_files(path / only[0], deepest - 1)
     # COCO's own files of keypoints repeat a part of the instances, and stuff is no objects.
     instances = {file for file in found if _is_instances(file)}
     return [file for file in found if file in instances or _instances_of(file) not in instances]

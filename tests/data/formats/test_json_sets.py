@@ -60,6 +60,33 @@ def stored(number: int, image: str, *results: Any, **more: Any) -> dict[str, Any
     return {"id": number, "result": list(results), "task": {"id": image, "data": {"image": f"s3://b/{image}"}}, **more}
 
 
+def vott(image: str, *tags: str, **asset: Any) -> dict[str, Any]:
+    """An asset of VoTT with a rectangle for each tag."""
+    box = {"left": 5, "top": 6, "width": 7, "height": 8}
+    return {
+        "asset": {"name": image, "path": f"file:C:/x/{image}", "size": {"width": 64, "height": 48}, "type": 1, **asset},
+        "regions": [{"type": "RECTANGLE", "tags": [tag], "boundingBox": box} for tag in tags],
+    }
+
+
+def sly(*classes: str) -> dict[str, Any]:
+    """An image of Supervisely with a rectangle for each class."""
+    objects = [
+        {"classTitle": name, "geometryType": "rectangle", "points": {"exterior": [[1, 2], [9 + n, 9]], "interior": []}}
+        for n, name in enumerate(classes)
+    ]
+    return {"size": {"width": 64, "height": 48}, "tags": [], "objects": objects}
+
+
+def datumaro(image: str) -> dict[str, Any]:
+    """One image and object of Datumaro."""
+    box = {"id": 0, "type": "bbox", "group": 0, "label_id": 0, "bbox": [1, 2, 10, 10]}
+    item = {"id": image, "annotations": [box], "image": {"path": f"{image}.jpg", "size": [48, 64]}}
+    return {"info": {}, "categories": {"label": {"labels": [{"name": "cat"}]}}, "items": [item]}
+
+
+SLY_META = {"classes": [{"title": "dog", "shape": "any", "id": 70}, {"title": "cat", "shape": "any", "id": 9}]}
+
 # Files, format, the objects of each class in each part, the codes of the receipt's events.
 SETS: dict[str, tuple[dict[str, Any], str, dict[str | None, dict[str, int]], set[str]]] = {
     "COCO, named one level too high": (
@@ -168,6 +195,34 @@ SETS: dict[str, tuple[dict[str, Any], str, dict[str | None, dict[str, int]], set
         {"p.json": [{"data": {"image": "a.jpg"}, "predictions": [{"result": [drawn("cat")]}]}], "a.jpg": PICTURE},
         "label_studio", {None: {}}, {"predictions-left-out"},
     ),
+    "VoTT, exports of splits": (
+        {"train-export.json": {"tags": [{"name": "dog"}], "assets": {"1": vott("a.jpg", "dog")}},
+         "test-export.json": {"tags": [{"name": "dog"}], "assets": {"2": vott("b.jpg", "dog", "cat")}},
+         "a.jpg": PICTURE, "b.jpg": PICTURE},
+        "vott", {"test": {"dog": 1, "cat": 1}, "train": {"dog": 1}}, set(),
+    ),
+    "VoTT, frames of a video": (
+        {"x-export.json": {"assets": {"1": vott("m.mp4", type=2), "2": vott("m.mp4#t=1.5", "dog", type=3)}},
+         "m.mp4#t=1.5.jpg": PICTURE},
+        "vott", {None: {"dog": 1}}, {"file-skipped"},
+    ),
+    "Supervisely, datasets within datasets, named one level too high": (
+        {"1_Project/meta.json": SLY_META, "1_Project/one/ann/a.jpg.json": sly("cat"),
+         "1_Project/one/img/a.jpg": PICTURE,
+         "1_Project/one/datasets/two/ann/a.jpg.json": sly("cat", "dog"),
+         "1_Project/one/datasets/two/img/a.jpg": PICTURE},
+        "supervisely", {"one": {"cat": 1}, "one_two": {"cat": 1, "dog": 1}}, set(),
+    ),
+    "Datumaro, folders of splits": (
+        {"x/train/annotations/default.json": datumaro("a"), "x/train/images/default/a.jpg": PICTURE,
+         "x/val/annotations/default.json": datumaro("a"), "x/val/images/default/a.jpg": PICTURE},
+        "datumaro", {"train": {"cat": 1}, "val": {"cat": 1}}, set(),
+    ),
+    "Roboflow, COCO in the folder of an archive": (
+        {"x.coco/train/_annotations.coco.json": coco("a.jpg"), "x.coco/train/a.jpg": PICTURE,
+         "x.coco/valid/_annotations.coco.json": coco("b.jpg"), "x.coco/valid/b.jpg": PICTURE},
+        "coco", {"train": {"cat": 1}, "valid": {"cat": 1}}, set(),
+    ),
 }  # fmt: skip
 
 
@@ -217,3 +272,30 @@ def test_tasks_of_videos_are_said_to_be_so(tmp_path: Path, files: Any, read: Any
     files(tmp_path, {"p.json": json.dumps([{"data": {"video": "a.mp4"}, "annotations": [{"result": [moved]}]}])})
     with pytest.raises(DataError, match="its tasks are of videos, whose frames are not read"):
         read("label_studio", tmp_path)
+
+
+def test_classes_keep_the_ids_of_their_project_from_above_it(tmp_path: Path, files: Any, read: Any) -> None:
+    files(tmp_path, {"p/meta.json": json.dumps(SLY_META), "p/one/ann/a.jpg.json": json.dumps(sly("cat"))})
+    for path in (tmp_path, tmp_path / "p", tmp_path / "p/one", tmp_path / "p/one/ann"):
+        dataset, _ = read("supervisely", path)
+        assert [(category.id, category.name) for category in dataset.categories] == [(70, "dog"), (9, "cat")]
+
+
+def test_sets_below_a_folder_that_is_none_are_named(tmp_path: Path, files: Any) -> None:
+    content = {"a/x/one.json": coco("a.jpg"), "notes/annotations.json": {"images": 1}}
+    files(tmp_path, {name: json.dumps(value) for name, value in content.items()} | {"readme.md": "x"})
+    with pytest.raises(DataError, match=r"2 folders, 1 \.md; sets lie below it: a \(coco\); give one of them; known"):
+        detect_format(tmp_path)
+
+
+def test_annotations_of_no_objects_are_said_to_be_so(tmp_path: Path, files: Any) -> None:
+    content = coco("a.jpg", annotations=[{"image_id": 0, "file_name": "a.png", "segments_info": []}])
+    files(tmp_path, {"annotations/panoptic_val.json": json.dumps(content)})
+    with pytest.raises(DataError, match=r"its annotations are of no objects; their keys are .* segments_info"):
+        detect_format(tmp_path)
+
+
+def test_the_folder_that_a_set_lies_in_says_nothing_of_its_images(tmp_path: Path, files: Any) -> None:
+    files(tmp_path / "test", {"far/off/train/a.jpg": PICTURE, "labels.json": json.dumps(coco("a.jpg"))})
+    [part] = read_parts(tmp_path / "test").parts
+    assert part.dataset.images[0].path == tmp_path / "test/far/off/train/a.jpg"
