@@ -124,7 +124,9 @@ def is_plausible_size(width: int, height: int) -> bool:
     return width * height <= MOST_PIXELS and max(width, height) <= LONGEST_SIDE
 
 
-def load_coco(path: Path, images: Path | None = None, receipt: Receipt | None = None) -> Dataset:
+def load_coco(
+    path: Path, images: Path | None = None, receipt: Receipt | None = None, root: Path | None = None
+) -> Dataset:
     """Read COCO JSON.
 
     Ids are integers (whole floats too) or strings and stay as they are; annotations without one get the next free
@@ -141,15 +143,17 @@ def load_coco(path: Path, images: Path | None = None, receipt: Receipt | None = 
         images: the folder that file names are relative to; without it they are looked for around the JSON file. An
             image that is not found has the path None.
         receipt: where repairs and losses are noted. Counting in is left to the caller.
+        root: the folder of the set, below which images that lie nowhere usual are searched; else the file's own.
 
     Raises:
         DataError: the file is missing, is no JSON or no COCO; an id, a name or a size is missing or malformed; two
-            images or two categories share an id; an annotation's category is not listed.
+            images or two categories share an id (an image of one name may be listed again); an annotation's category
+            is not listed.
     """
     # The reader needs the types of this module.
     from cvtune.data.coco_read import read_coco
 
-    return read_coco(Path(path), images, receipt)
+    return read_coco(Path(path), images, receipt, root)
 
 
 def save_coco(dataset: Dataset, path: Path) -> None:

@@ -14,10 +14,11 @@ import msgspec
 from cvtune.errors import DataError
 from cvtune.meter import tick
 
-__all__ = ["CocoFile", "is_lvis", "open_coco"]
+__all__ = ["LISTS", "LONGEST_ID", "CocoFile", "is_lvis", "open_coco"]
 
 CHUNK = 128  # records decoded at once: their Python objects stay in the processor's cache; 4,096 took a third longer
 LISTS = ("images", "annotations", "categories")
+LONGEST_ID = 18  # digits that are read as a number
 
 
 class CocoFile:
@@ -39,6 +40,8 @@ class CocoFile:
     def chunks(self, key: str) -> Iterator[list[dict[str, Any]]]:
         """The records of a list, some hundred at a time; the caller may change them.
 
+        Of an object of records, as some sets have it, the values; a key stands in for a missing id.
+
         Raises:
             DataError: it is no list, or a record is no object.
         """
@@ -48,6 +51,8 @@ class CocoFile:
                 records = msgspec.json.decode(records, type=list[msgspec.Raw])
             except msgspec.ValidationError:
                 records = self._decode(records, key)
+        if isinstance(records, dict) and records:
+            records = _listed(records)
         if not isinstance(records, list):
             raise DataError(f"{self.where}: {key!r} must be a list of objects, got {type(records).__name__}")
         for start in range(0, len(records), CHUNK):
@@ -59,6 +64,11 @@ class CocoFile:
                     raise DataError(f"{self.where}: {key}[{position}] must be an object, got {got}")
             tick(len(chunk))
             yield chunk
+
+    def is_keyed(self, key: str) -> bool:
+        """Whether the records are not a list but an object, under their ids."""
+        value = self._values[key]
+        return memoryview(value)[:1].tobytes() == b"{" if isinstance(value, msgspec.Raw) else isinstance(value, dict)
 
     def _decode_all(self, records: list[Any], key: str, start: int) -> list[Any]:
         if not isinstance(records[0], msgspec.Raw):
@@ -141,6 +151,16 @@ def is_lvis(file: CocoFile) -> bool:
         return False
     image = next((record for records in file.chunks("images") for record in records), {})
     return "neg_category_ids" in image or "not_exhaustive_category_ids" in image
+
+
+def _listed(keyed: Mapping[str, Any]) -> Any:
+    """{"7": {...}} as [{"id": 7, ...}], and names of categories {"7": "cat"} as records; else what was given."""
+    ids = [int(key) if key.isdecimal() and key.isascii() and len(key) <= LONGEST_ID else key for key in keyed]
+    if all(type(value) is dict for value in keyed.values()):
+        return [{"id": i, **value} for i, value in zip(ids, keyed.values(), strict=True)]
+    if all(type(value) is str for value in keyed.values()):
+        return [{"id": i, "name": name} for i, name in zip(ids, keyed.values(), strict=True)]
+    return keyed
 
 
 def _decode_loosely(text: mmap.mmap, where: str, error: Exception) -> Any:

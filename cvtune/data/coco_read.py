@@ -25,7 +25,7 @@ from cvtune.data.coco import (
     is_plausible_size,
     make_annotation,
 )
-from cvtune.data.coco_file import CocoFile, open_coco
+from cvtune.data.coco_file import LISTS, LONGEST_ID, CocoFile, open_coco
 from cvtune.data.coco_shapes import NUMBERS, box_of, is_polygons, polygon_views
 from cvtune.data.far_images import FarImages, images_of_sources
 from cvtune.data.formats.texts import whole
@@ -41,19 +41,23 @@ __all__ = ["read_coco", "read_coco_file"]
 # One for all records without unknown keys: a million empty dicts would take 64 MB.
 EMPTY: Mapping[str, Any] = {}
 BoxXywh = tuple[float, float, float, float]
-LONGEST_ID = 18
 T = TypeVar("T")
 
 
-def read_coco(path: Path, images: Path | None, receipt: Receipt | None) -> Dataset:
+def read_coco(path: Path, images: Path | None, receipt: Receipt | None, root: Path | None = None) -> Dataset:
     """Read a COCO file; see `cvtune.data.coco.load_coco`."""
-    return read_coco_file(open_coco(path), path, images, receipt)
+    return read_coco_file(open_coco(path), path, images, receipt, root)
 
 
-def read_coco_file(file: CocoFile, path: Path, images: Path | None, receipt: Receipt | None) -> Dataset:
+def read_coco_file(
+    file: CocoFile, path: Path, images: Path | None, receipt: Receipt | None, root: Path | None = None
+) -> Dataset:
     """Read an opened COCO file, which may be another format's in COCO's form."""
     categories = _categories(file, path, receipt)
-    listed = _images(file, path, images, receipt)
+    listed = _images(file, _finder(path, images, root), path, receipt)
+    keyed = [key for key in LISTS if file.is_keyed(key)]
+    if keyed and receipt is not None:
+        receipt.note("value-repaired", path.name, f"{', '.join(keyed)}: an object instead of a list; its values count")
     reader = _AnnotationReader(path, categories, listed, receipt)
     with _no_garbage_collection():
         annotations = reader.read(file)
@@ -115,17 +119,27 @@ def _categories(file: CocoFile, path: Path, receipt: Receipt | None) -> dict[Id,
     return found
 
 
-def _images(file: CocoFile, path: Path, folder: Path | None, receipt: Receipt | None) -> dict[Id, Image]:
+def _finder(path: Path, folder: Path | None, root: Path | None) -> ImageFinder:
+    """Where the images of the file `path` of the set below `root` may lie."""
     given, where = folder.absolute() if folder else None, path.absolute()
+    top = root.absolute() if root is not None else where.parent
+    own = where.relative_to(top) if where.is_relative_to(top) else Path(where.name)
     made_from = images_of_sources(where) if given is None else []
-    finder = ImageFinder(image_folders(where, given), FarImages(given or where.parent, where), *made_from)
+    return ImageFinder(image_folders(where, given), FarImages(given or top, own), *made_from)
+
+
+def _images(file: CocoFile, finder: ImageFinder, path: Path, receipt: Receipt | None) -> dict[Id, Image]:
     found: dict[Id, Image] = {}
+    repeated = 0
     for record in chain.from_iterable(file.chunks("images")):
         at = f"{file.where}: images[{len(found)}]"
         image_id, file_name = _take_id(record, "id", at), _take(record, "file_name", at)
         if not isinstance(file_name, str) or not file_name:
             raise DataError(f"{at}: 'file_name' must be a non-empty string, got {file_name!r}")
         if image_id in found:
+            if receipt is not None and found[image_id].file_name == file_name:
+                repeated += 1  # a record for each of its objects, as some write it
+                continue
             raise DataError(
                 f"{file.where}: image id {image_id!r} is given twice, to {found[image_id].file_name!r} and "
                 f"{file_name!r}; each image needs an id of its own"
@@ -153,6 +167,8 @@ def _images(file: CocoFile, path: Path, folder: Path | None, receipt: Receipt | 
             width, height = whole(width), whole(height)
         width, height = _pixels(width, "width", image_id, file), _pixels(height, "height", image_id, file)
         found[image_id] = Image(image_id, file_name, width, height, where_found, record or EMPTY)
+    if repeated and receipt is not None:
+        receipt.note("value-repaired", path.name, f"{repeated:,} records repeat an image that was listed before")
     return found
 
 

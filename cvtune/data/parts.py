@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cvtune.data.coco import Dataset
+from cvtune.data.far_images import split_words
 from cvtune.data.formats import ReadSource, detect_format, load_format
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
@@ -47,6 +48,8 @@ def read_parts(
 ) -> Parts:
     """Read a set part by part: one for each subset (but those that others already cover, as VOC's trainval), or one.
 
+    What others cover is told by the name, or by the images and objects.
+
     Args:
         path: a file or folder of annotations.
         format: a format's name, or "auto" to tell it by content.
@@ -74,6 +77,11 @@ def read_parts(
             parts.append(Part(None if part == subset else part, dataset, receipt))
         whole = ReadSource(path, images, None, origin, shared)
         rest = Receipt() if names == [subset] else _left_out(name, whole, [part.dataset for part in parts])
+        covered = _covered(parts)
+        if covered is not None:
+            parts.remove(covered)
+            detail = f"{covered.name}: {', '.join(str(part.name) for part in parts)} hold its images between them"
+            rest.note("subset-covered", str(path), detail)
     return Parts(path, name, evidence, tuple(parts), rest)
 
 
@@ -95,6 +103,21 @@ def _covering(subsets: Sequence[str]) -> list[str | None]:
         return []  # one list adds nothing to the whole folder
     unions = {"trainval": {"train", "val"}, "all": {"train"}}
     return [name for name in subsets if not unions.get(name, {name + "?"}) <= set(subsets)]
+
+
+def _covered(parts: Sequence[Part]) -> Part | None:
+    """The part that holds what the others hold between them, as annotations.json beside train.json and test.json."""
+    if len(parts) < 3 or not all(part.dataset.images for part in parts):
+        return None
+    images = [{str(image.path or image.file_name) for image in part.dataset.images} for part in parts]
+    most = max(images, key=len)
+    others = [names for names in images if names is not most]
+    part = parts[images.index(most)]
+    objects = sum(len(other.dataset.annotations) for other in parts if other is not part)
+    if split_words(str(part.name)) - {"trainval"}:
+        return None
+    apart = sum(map(len, others)) == len(most) and set().union(*others) == most
+    return part if apart and objects == len(part.dataset.annotations) else None
 
 
 def _left_out(name: str, source: ReadSource, parts: Sequence[Dataset]) -> Receipt:

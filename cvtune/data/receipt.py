@@ -143,6 +143,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "object-superseded": "Another annotation of the same image, or the tool's own mark, takes its place.",
         "part-missing": "A part that the set's own file names is not there.",
         "parts-lost": "Object parts are not read.",
+        "subset-covered": "A part holds what the others hold between them, and was left out.",
         "subset-left-out": "Images that are in no subset were left out.",
         "predictions-left-out": "The file also holds predictions of a model, which are no annotations.",
         "row-malformed": "A line of the file cannot be read.",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cvtune.data.coco import Dataset
     from cvtune.data.receipt import Receipt
 
-__all__ = ["FORMATS", "Format", "ReadSource", "detect_format", "load_format", "read_source"]
+__all__ = ["FORMATS", "Format", "ReadSource", "detect_format", "fitting_formats", "load_format", "read_source"]
 
 FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -119,9 +119,7 @@ def detect_format(path: Path) -> tuple[str, str]:
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; correct the path of the annotations")
-    there = kinds_below(path)
-    possible = [name for name, kinds in FORMATS.items() if not there.isdisjoint(kinds)]
-    found = {name: evidence for name in possible if (evidence := load_format(name).detect(path))}
+    found = fitting_formats(path)
     if len(found) == 1:
         return next(iter(found.items()))
     if not found:
@@ -130,6 +128,13 @@ def detect_format(path: Path) -> tuple[str, str]:
         raise DataError(f"{path}: not annotations of a known format: {describe(path)}; known: {', '.join(FORMATS)}")
     candidates = "; ".join(f"{name}: {evidence}" for name, evidence in found.items())
     raise DataError(f"{path}: several formats fit; name one with `format` or `--from`; candidates: {candidates}")
+
+
+def fitting_formats(path: Path) -> dict[str, str]:
+    """The formats that the content of a path fits, each with the evidence."""
+    there = kinds_below(path)
+    possible = [name for name, kinds in FORMATS.items() if not there.isdisjoint(kinds)]
+    return {name: evidence for name in possible if (evidence := load_format(name).detect(path))}
 
 
 def read_source(source: ReadSource, format: str, receipt: Receipt) -> Dataset:

@@ -10,6 +10,8 @@ from pathlib import Path
 from cvtune.data.coco import Dataset, load_coco, save_coco
 from cvtune.data.coco_file import is_lvis, open_coco
 from cvtune.data.formats import ReadSource
+from cvtune.data.formats.file_sets import part_names
+from cvtune.data.formats.listing import folders_in
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
@@ -21,6 +23,7 @@ LOOK_AT = 20
 # What Roboflow calls the file of each split.
 EXPORTED = "_annotations.coco.json"
 # COCO's own files beside its instances.
+INSTANCES = "instances_"
 OTHERS = ("captions_", "panoptic_", "person_keypoints_", "stuff_")
 
 
@@ -50,13 +53,14 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     """
     file = _choose(source.path, source.subset)
     lost, images_lost = receipt.classes_dropped, receipt.images_dropped
-    dataset = load_coco(file, source.images, receipt)
+    root = source.path if source.path.is_dir() else None
+    dataset = load_coco(file, source.images, receipt, root)
     names = {category.id: category.name for category in dataset.categories}
     came: Counter[str | None] = Counter(names[a.category_id] for a in dataset.annotations)
     came.update(receipt.classes_dropped - lost)
     receipt.count_in(len(dataset.images) + receipt.images_dropped - images_lost, came)
     receipt.files.append(file)
-    for other in sorted(file.parent.glob("*.json")) if source.path.is_dir() else ():
+    for other in sorted(file.parent.glob("*.json")) if _is_instances(file) and source.path.is_dir() else ():
         if other.name.startswith(OTHERS) and other.name.split("_")[-1] == file.name.split("_")[-1]:
             receipt.note("file-skipped", other.name, f"beside {file.name}: not of objects, or of the same ones")
     dataset = _without_placeholder(dataset, file, receipt)
@@ -105,8 +109,11 @@ def _objects_of_placeholder(file: Path) -> int:
         return 0
 
 
-def _coco_files(path: Path) -> list[Path]:
-    """The files of objects: in the folder and its `annotations`, Roboflow's, or else in folders of splits."""
+def _coco_files(path: Path, deepest: int = 2) -> list[Path]:
+    """The files of objects: in the folder and its `annotations`, Roboflow's, or else in folders of splits.
+
+    Where there are none, those of the only folder in it.
+    """
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and _is_coco(path) else []
     beside = sorted(path.glob("*.json"))[:LOOK_AT]
@@ -115,14 +122,22 @@ def _coco_files(path: Path) -> list[Path]:
     found = [file for file in dict.fromkeys([*beside, *below, *exported]) if _holds_objects(file)]
     for pattern in ("*/*.json", "*/annotations/*.json"):
         found = found or [file for file in sorted(path.glob(pattern))[:LOOK_AT] if _holds_objects(file)]
-    # COCO's own files of keypoints repeat a part of the instances.
-    instances = {file.with_name(file.name.removeprefix("instances_")) for file in found if _is_instances(file)}
-    return [file for file in found if file.with_name(file.name.removeprefix("person_keypoints_")) not in instances
-            or _is_instances(file)]  # fmt: skip
+    only = folders_in(path)
+    if not found and len(only) == 1 and deepest:  # the folder of an archive, say
+        return _coco_files(path / only[0], deepest - 1)
+    # COCO's own files of keypoints repeat a part of the instances, and stuff is no objects.
+    instances = {file for file in found if _is_instances(file)}
+    return [file for file in found if file in instances or _instances_of(file) not in instances]
 
 
 def _is_instances(file: Path) -> bool:
-    return file.name.startswith("instances_")
+    return file.name.startswith(INSTANCES)
+
+
+def _instances_of(file: Path) -> Path:
+    """The file of instances beside which another kind of COCO's own files stands."""
+    kind = next((kind for kind in OTHERS if file.name.startswith(kind)), "")
+    return file.with_name(INSTANCES + file.name.removeprefix(kind)) if kind else file
 
 
 def _is_coco(file: Path) -> bool:
@@ -143,13 +158,9 @@ def _holds_objects(file: Path) -> bool:
 
 
 def _files_by_label(path: Path) -> dict[str, Path]:
-    """The COCO files of a folder by what they are called: their stem, or the folder of their split."""
-    found: dict[str, Path] = {}
-    for file in _coco_files(path):
-        above = file.relative_to(path).parts[:-1]
-        label = above[0] if above and above != ("annotations",) else file.stem
-        found[label if label not in found else f"{label}_{file.stem}"] = file
-    return found
+    """The COCO files of a folder by what they are called: their stem, or of several folders that of their split."""
+    files = _coco_files(path)
+    return dict(zip(part_names([file.relative_to(path).parts for file in files]), files, strict=True))
 
 
 def _choose(path: Path, subset: str | None) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from cvtune.data.formats.listing import levels
+from cvtune.data.formats import fitting_formats
+from cvtune.data.formats.listing import folders_in, levels
 from cvtune.errors import DataError
 
 __all__ = ["describe"]
@@ -17,8 +18,22 @@ LOOK_AT, DEEPEST = 20, 3
 
 def describe(path: Path) -> str:
     """What is there, and of annotation files that are damaged or all but of a format, what is wrong with the first."""
-    wrong = _first_fault(path)
-    return f"{_listed(path)}; {wrong}" if wrong else _listed(path)
+    below, (file, wrong) = _sets_below(path), _first_fault(path)
+    # What is wrong with the files of a set below is not what is wrong here.
+    said = [below, wrong if below is None or (file is not None and file.parent == path) else None]
+    return "; ".join([_listed(path), *filter(None, said)])
+
+
+def _sets_below(path: Path) -> str | None:
+    """Which folders in it, or one folder deeper, are sets: a level too high is named easily."""
+    level = [path] if path.is_dir() else []
+    for _ in range(DEEPEST - 1):
+        level = [folder / name for folder in level for name in folders_in(folder)][:LOOK_AT]
+        fitting = {folder: " or ".join(names) for folder in level if (names := fitting_formats(folder))}
+        if fitting:
+            listed = ", ".join(f"{folder.relative_to(path)} ({names})" for folder, names in list(fitting.items())[:3])
+            return f"sets lie below it: {listed}{' and more' if len(fitting) > 3 else ''}; give one of them"
+    return None
 
 
 def _listed(path: Path) -> str:
@@ -32,7 +47,8 @@ def _listed(path: Path) -> str:
     return f"the folder holds {listed or 'nothing'}{archived}"
 
 
-def _first_fault(path: Path) -> str | None:
+def _first_fault(path: Path) -> tuple[Path | None, str | None]:
+    """The first file of annotations that is damaged, or all but of a format, and what is wrong with it."""
     for suffixes, check in ((".xml",), _xml), ((".yaml", ".yml"), _yaml), ((".json",), _json):
         files = [path] if path.is_file() else _files(path, suffixes)
         for file in files:
@@ -41,8 +57,8 @@ def _first_fault(path: Path) -> str | None:
             try:
                 check(file)
             except DataError as error:
-                return str(error)
-    return None
+                return file, str(error)
+    return None, None
 
 
 def _files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -70,7 +86,8 @@ def _json(file: Path) -> None:
     if top is None or top.is_list or set(top.keys) & set(LISTS):
         try:
             coco = open_coco(file)
-            for key in LISTS:
-                next(coco.chunks(key), None)
+            first = {key: next(coco.chunks(key), [{}])[0] for key in LISTS}["annotations"]
         except DataError as error:
             raise DataError(f"read as COCO: {error}") from error
+        if first and "category_id" not in first:
+            raise DataError(f"{file.name}: its annotations are of no objects; their keys are {', '.join(first)}")

@@ -15,7 +15,7 @@ from cvtune.data.coco import Category, Dataset, Polygon
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.datumaro_write import write
 from cvtune.data.formats.entries import Entry, Shape, assemble, no_area
-from cvtune.data.formats.file_sets import FileSet, Finders
+from cvtune.data.formats.file_sets import FileSet, Finders, part_names
 from cvtune.data.formats.mask_images import crop
 from cvtune.data.formats.texts import json_top, number, read_json, whole
 from cvtune.data.geometry import rle_from_json, rle_to_mask
@@ -41,9 +41,13 @@ def detect(path: Path) -> str | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """The files of a folder, by their stem."""
+    """The files of a folder, by their stem, or those of folders of splits by these."""
     files = _files(path) if path.is_dir() else []
-    return tuple(file.stem for file in files) if len(files) > 1 else ()
+    return tuple(_named(path, files)) if len(files) > 1 else ()
+
+
+def _named(path: Path, files: Sequence[Path]) -> list[str]:
+    return part_names([file.relative_to(path).parts for file in files])
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -68,8 +72,8 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     names = list(dict.fromkeys(name for record in records for name in _labels(record)))
     first = 1
     entries: list[Entry] = []
-    for file, record in zip(files, records, strict=True):
-        if source.subset not in {None, file.stem}:
+    for part, file, record in zip(_named(root, files), files, records, strict=True):
+        if source.subset not in {None, part}:
             first += len(record["items"]) if not entries else 0
             continue
         label = FileSet(root, ()).label(file)
@@ -95,11 +99,14 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" and _is_datumaro(path) else []
-    found = sorted(path.glob("annotations/*.json"))[:50] or sorted(path.glob("*.json"))[:50]
-    # Of a folder of another format's many files, only some are looked into.
-    if len(found) > 8 and not any(map(_is_datumaro, found[:4])):
-        return []
-    return [file for file in found if _is_datumaro(file)]
+    for pattern in ("annotations/*.json", "*.json", "*/annotations/*.json", "*/*/annotations/*.json"):
+        found = sorted(path.glob(pattern))[:50]
+        # Of a folder of another format's many files, only some are looked into.
+        if len(found) > 8 and not any(map(_is_datumaro, found[:4])):
+            continue
+        if good := [file for file in found if _is_datumaro(file)]:
+            return good
+    return []
 
 
 def _is_datumaro(file: Path) -> bool:

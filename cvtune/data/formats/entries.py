@@ -42,6 +42,7 @@ __all__ = [
     "Shape",
     "alphabetical",
     "assemble",
+    "classes_of",
     "decode_png",
     "no_area",
     "size_of_image",
@@ -50,6 +51,7 @@ __all__ = [
 # What rounding in a file leaves open: a box that sticks out by less is clipped without a word. In pixels; half of the
 # sixth decimal of a normalised coordinate, in an image 20,000 pixels wide.
 ROUNDING = 0.01
+WITHOUT_AREA = "shape-without-area"
 # Larger masks than any image: 16,384 x 16,384.
 MOST_PIXELS = 2**28
 Corners = tuple[float, float, float, float]
@@ -117,6 +119,11 @@ def alphabetical(names: Iterable[str | None]) -> tuple[Category, ...]:
     return tuple(Category(i, name) for i, name in enumerate(sorted({name for name in names if name}), start=1))
 
 
+def classes_of(shapes: Iterable[Shape]) -> set[str | None]:
+    """The classes that shapes name; what names points and lines alone is no class of objects."""
+    return {shape.name for shape in shapes if shape.fault is None or shape.fault[0] != WITHOUT_AREA}
+
+
 def size_of_image(path: Path) -> tuple[int, int]:
     """Width and height as displayed, from the file's header: labelling tools turn images by EXIF.
 
@@ -128,7 +135,7 @@ def size_of_image(path: Path) -> tuple[int, int]:
 
 def no_area(kind: str) -> tuple[str, str]:
     """The fault of a shape that is a point or a line."""
-    return "shape-without-area", f"it is a {kind}"
+    return WITHOUT_AREA, f"it is a {kind}"
 
 
 def decode_png(content: bytes) -> NDArray[np.bool_] | str:
@@ -198,8 +205,10 @@ def assemble(
             continue
         if sized and entry.size_wh is None:
             receipt.repair("image-size-filled", entry.where, f"{entry.file_name} is {size[0]} x {size[1]} pixels")
-        if entry.path is not None and owners.setdefault(entry.path, entry.where) != entry.where:
+        if entry.path in owners:
             receipt.note("image-doubled", entry.where, f"names the image of {owners[entry.path]}: {entry.file_name}")
+        elif entry.path is not None:
+            owners[entry.path] = entry.where
         image = Image(image_id, entry.file_name, *size, entry.path, entry.extra)
         images.append(image)
         for shape in entry.shapes:

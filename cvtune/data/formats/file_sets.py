@@ -12,7 +12,7 @@ from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
 
-__all__ = ["FileSet", "Finders", "detected", "find_files", "folders_apart"]
+__all__ = ["FileSet", "Finders", "detected", "find_files", "folders_apart", "part_names", "parts_of"]
 
 # Of a folder of many files not all are opened to tell what they are.
 LOOK_AT = 8
@@ -22,12 +22,16 @@ DEEPEST = 5
 
 @dataclass(frozen=True)
 class FileSet:
-    """`files` in order, below `root`; `subsets` are the folders that `folders_apart` finds, so many below the root."""
+    """`files` in order, below `root`, and the part of the set that each is of; none where there are no parts."""
 
     root: Path
     files: tuple[Path, ...]
-    subsets: tuple[str, ...] = ()
-    depth: int = 0
+    parts: tuple[str, ...] = ()
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """The names of the parts."""
+        return tuple(dict.fromkeys(self.parts))
 
     def label(self, file: Path) -> str:
         """The file's path below the root, as messages call it."""
@@ -44,39 +48,83 @@ class FileSet:
         if subset not in self.subsets:
             allowed = ", ".join(self.subsets) or "none"
             raise DataError(f"{self.root}: no subset {subset!r}; allowed: {allowed}{nearest(subset, self.subsets)}")
-        return tuple(file for file in self.files if file.relative_to(self.root).parts[self.depth] == subset)
+        return tuple(file for file, part in zip(self.files, self.parts, strict=True) if part == subset)
 
 
-def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
-    """The files with one of `suffixes`: `path` itself, those right in it, or else those up to five folders below.
+def parts_of(names: Sequence[tuple[str, ...]], by_stem: bool = False) -> tuple[str, ...]:
+    """Which part of a set each of its files is of; none where they make no parts.
 
-    With `deep` those right in it and those below, for formats of a file an image, which may lie in subfolders.
+    Parts are the folders right below the set's, where all files lie in two or more; or below the folders that all
+    share, as from one level too high, where they are called as splits are; or, with `by_stem`, files of one folder that
+    are called so.
+
+    Args:
+        names: each file as the folders above it and its name.
+        by_stem: whether a file's own name counts; not that of a file an image.
     """
-    if path.is_file():
-        return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
-    names = _names(path, suffixes, deep)
-    depth, folders = folders_apart(names)
-    return FileSet(path, tuple(path.joinpath(*parts) for parts in names), folders, depth)
+    shared = _shared(names)
+    if all(len(parts) > shared + 1 for parts in names):
+        return folders_apart(names)[1]
+    if not by_stem or any(len(parts) > shared + 1 for parts in names):
+        return ()
+    words = [split_words(Path(parts[-1]).stem) for parts in names]
+    if len(set(words)) < 2 or any(len(found) != 1 for found in words):
+        return ()
+    return tuple(word for found in words for word in found)
 
 
 def folders_apart(names: Sequence[tuple[str, ...]], only_splits: bool = False) -> tuple[int, tuple[str, ...]]:
-    """The folders that keep a set's files apart, and how many folders above them all files share.
+    """How many folders above them all files of a set share, and the folder below that keeps each apart from others.
 
     Right below the set's folder they may have any names, deeper down those of splits alone; none where a file lies in
     no such folder, or all in one.
 
     Args:
-        names: files, each as the folders above it and its name.
+        names: each file as the folders above it and its name.
         only_splits: whether they must have names of splits right below the set's folder, too.
     """
-    depth = 0
-    while names and all(len(parts) > depth + 2 and parts[depth] == names[0][depth] for parts in names):
-        depth += 1
-    folders = tuple(dict.fromkeys(parts[depth] for parts in names if len(parts) > depth + 1))
-    apart = len(folders) > 1 and all(len(parts) > depth + 1 for parts in names)
-    if apart and (depth or only_splits):
-        apart = all(split_words((folder,)) for folder in folders)
-    return (depth, folders) if apart else (0, ())
+    shared = _shared(names)
+    if not all(len(parts) > shared + 1 for parts in names):
+        return 0, ()
+    tops = tuple(parts[shared] for parts in names)
+    apart = len(set(tops)) > 1 and (not (shared or only_splits) or all(map(split_words, tops)))
+    return (shared, tops) if apart else (0, ())
+
+
+def part_names(names: Sequence[tuple[str, ...]]) -> list[str]:
+    """What to call each file of a set where each is a part: by its stem, or of several folders by that of its split.
+
+    Args:
+        names: each file as the folders above it and its name.
+    """
+    shared = _shared(names)
+    above = ["" if len(parts) < shared + 2 or parts[shared] == "annotations" else parts[shared] for parts in names]
+    found: list[str] = []
+    for parts, folder in zip(names, above, strict=True):
+        stem = Path(parts[-1]).stem
+        label = stem if not folder else folder if above.count(folder) == 1 else f"{folder}_{stem}"
+        found.append(label if label not in found else "_".join((*parts[:-1], stem)))
+    return found
+
+
+def _shared(names: Sequence[tuple[str, ...]]) -> int:
+    """How many folders lie above all of them."""
+    shared = 0
+    while names and all(len(parts) > shared + 1 and parts[shared] == names[0][shared] for parts in names):
+        shared += 1
+    return shared
+
+
+def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
+    """The files with one of `suffixes`: `path` itself, those right in it, or else those up to five folders below.
+
+    With `deep` those right in it and those below, for formats of a file an image, which may lie in subfolders; others
+    may tell their part of the set by their name.
+    """
+    if path.is_file():
+        return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
+    names = _names(path, suffixes, deep)
+    return FileSet(path, tuple(path.joinpath(*parts) for parts in names), parts_of(names, by_stem=not deep))
 
 
 def _names(path: Path, suffixes: tuple[str, ...], deep: bool) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cvtune.data.far_images import FarImages
 from cvtune.data.formats.entries import size_of_image
-from cvtune.data.formats.file_sets import FileSet
+from cvtune.data.formats.file_sets import FileSet, parts_of
 from cvtune.data.formats.listing import folders_in, names_in
 from cvtune.data.formats.texts import read_lines
 from cvtune.data.image_files import ImageFinder
@@ -51,8 +51,7 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> F
             below += [folder / name for name in names if not name.startswith(".") and name not in left]
         level = below
     files.sort()
-    tops = tuple(dict.fromkeys(file.relative_to(path).parts[0] for file in files if file.parent != path))
-    return FileSet(path, tuple(files), tops if len(tops) > 1 and all(file.parent != path for file in files) else ())
+    return FileSet(path, tuple(files), parts_of([file.relative_to(path).parts for file in files]))
 
 
 class Beside:

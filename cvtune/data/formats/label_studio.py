@@ -14,10 +14,20 @@ import numpy as np
 
 from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import Entry, Patch, Shape, alphabetical, assemble, decode_png, no_area, size_of_image
+from cvtune.data.formats.entries import (
+    Entry,
+    Patch,
+    Shape,
+    alphabetical,
+    assemble,
+    classes_of,
+    decode_png,
+    no_area,
+    size_of_image,
+)
 from cvtune.data.formats.file_sets import Finders, detected, find_files
 from cvtune.data.formats.label_studio_rle import decode_brush
-from cvtune.data.formats.label_studio_tasks import StudioTask, image_names, is_tasks, read_tasks
+from cvtune.data.formats.label_studio_tasks import UNNAMED, StudioTask, image_names, is_tasks, read_tasks
 from cvtune.data.formats.label_studio_write import write
 from cvtune.data.formats.texts import number, points_of, whole
 from cvtune.data.outlines import box_polygon, ellipse_polygon
@@ -28,12 +38,16 @@ __all__ = ["detect", "read", "subsets", "write"]
 
 SHAPES = ("rectangle", "polygon", "ellipse", "brush", "keypoint", "bitmask", "vector")
 NO_AREA = frozenset({"keypoint", "vector"})
+VIDEO = "video"
 
 
 @dataclass(slots=True)
 class _Remarks:
-    """What is said once for a whole set."""
+    """What is said once for a whole set; `by_answers` where choices about objects are their classes."""
 
+    by_answers: bool = False
+    answers: int = 0
+    videos: int = 0
     predictions: int = 0
     relations: int = 0
     rotated: list[str] | None = None
@@ -63,32 +77,41 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     """
     files = find_files(source.path, ".json")
     chosen = set(files.of_subset(source.subset))
-    tasks: dict[Path, list[StudioTask]] = {}
-    for file in files.files:
-        found = read_tasks(file, files.label(file), receipt, strict=len(files.files) == 1)
-        if found is None:
-            receipt.note("file-skipped", files.label(file), "no list of tasks")
-        else:
-            tasks[file] = found
+    tasks = read_tasks({file: files.label(file) for file in files.files}, receipt)
     if not tasks:
         raise DataError(f"{source.path}: none of its {len(files.files)} .json files is of Label Studio")
     every = [image_names(task.image)[0] for found in tasks.values() for task in found if task.image]
     finders = Finders(files.root, source.images, every)
-    remarks = _Remarks()
-    entries: list[Entry] = []
-    names: set[str | None] = set()
-    for file, found in tasks.items():
-        for task in found:
-            entry = _entry(task, file, finders, remarks if file in chosen else _Remarks())
-            names.update(shape.name for shape in entry.shapes)
-            if file in chosen:
-                entries.append(entry)
+    remarks, entries, names = _entries(tasks, chosen, finders, answers=False)
+    if not names and remarks.answers:  # no label at all: the answers about each object are the classes
+        remarks, entries, names = _entries(tasks, chosen, finders, answers=True)
+    if remarks.videos and not every:
+        raise DataError(f"{source.path}: its tasks are of videos, whose frames are not read; label images, or frames")
     _report(remarks, str(source.path), receipt)
     receipt.files += [file for file in tasks if file in chosen]
     return assemble(entries, alphabetical(names), receipt, source=source.path)
 
 
+def _entries(
+    tasks: dict[Path, list[StudioTask]], chosen: set[Path], finders: Finders, answers: bool
+) -> tuple[_Remarks, list[Entry], set[str]]:
+    """What is said of the chosen files, their images, and the classes of all files."""
+    remarks = _Remarks(by_answers=answers)
+    entries: list[Entry] = []
+    names: set[str] = set()
+    for file, found in tasks.items():
+        for task in found:
+            entry = _entry(task, file, finders, remarks if file in chosen else _Remarks(by_answers=answers))
+            names |= {name for name in classes_of(entry.shapes) if name}
+            if file in chosen:
+                entries.append(entry)
+    return remarks, entries, names
+
+
 def _report(remarks: _Remarks, where: str, receipt: Receipt) -> None:
+    if remarks.by_answers:
+        detail = f"no object has a label; the choices made about {remarks.answers:,} of them are their classes"
+        receipt.note("class-found", where, detail)
     if remarks.predictions:
         receipt.note("predictions-left-out", where, f"{remarks.predictions:,}")
     if remarks.relations:
@@ -103,7 +126,8 @@ def _entry(task: StudioTask, file: Path, finders: Finders, remarks: _Remarks) ->
     remarks.predictions += task.predictions
     path, name = None, ""
     embedded = task.image.startswith("data:")
-    for candidate in image_names(task.image) if not embedded else ():
+    stated = [*image_names(task.image), *(image_names(f"/data/upload/{task.uploaded}") if task.uploaded else ())]
+    for candidate in stated if not embedded else ():
         path, found = finders.find(candidate, file)
         name = name or found
         if path is not None:
@@ -147,17 +171,18 @@ def _objects(
         if not any(kinds):
             remarks.tags = [*(remarks.tags or []), f"{where}: {group[0].get('type')!s:.40}"]
             continue
-        shape = _object(group, kinds, f"{where} object {before + len(shapes) + 1}", size_wh)
+        shape = _object(group, kinds, f"{where} object {before + len(shapes) + 1}", size_wh, remarks)
         if group[kinds.index(next(filter(None, kinds)))].get("image_rotation") not in (None, 0, 0.0):
             remarks.rotated = [*(remarks.rotated or []), shape.where]
-        shapes.append(replace(shape, fault=("object-superseded", fault)) if fault else shape)
+        code = "image-not-listed" if fault == UNNAMED else "object-superseded"
+        shapes.append(replace(shape, fault=(code, fault)) if fault else shape)
     return shapes
 
 
 def _kind(result: Mapping[str, Any]) -> str:
     """Which shape a result is, by its type, or by its coordinates where the type is `labels`; empty for none."""
     kind = str(result.get("type", "")).removesuffix("labels")
-    if kind in SHAPES:
+    if kind in SHAPES or kind.startswith(VIDEO):
         return kind
     value = result.get("value")
     if kind or not isinstance(value, dict):
@@ -166,7 +191,9 @@ def _kind(result: Mapping[str, Any]) -> str:
     return next((kind for key, kind in keys if key in value), "")
 
 
-def _object(group: Sequence[Mapping[str, Any]], kinds: Sequence[str], where: str, size_wh: tuple[int, int]) -> Shape:
+def _object(
+    group: Sequence[Mapping[str, Any]], kinds: Sequence[str], where: str, size_wh: tuple[int, int], remarks: _Remarks
+) -> Shape:
     at = kinds.index(next(filter(None, kinds)))
     labels: list[str] = []
     attributes: dict[str, Any] = {}
@@ -177,6 +204,11 @@ def _object(group: Sequence[Mapping[str, Any]], kinds: Sequence[str], where: str
                 labels += [str(item).strip() for item in said if isinstance(item, str | int) and str(item).strip()]
             elif key in {"choices", "text", "rating", "number", "datetime", "taxonomy"}:
                 attributes[str(result.get("from_name", key))] = said
+    remarks.videos += kinds[at].startswith(VIDEO)
+    answer = next((_choices(result) for result in group if _choices(result)), [])
+    if answer and not labels:
+        remarks.answers += 1
+        labels += answer if remarks.by_answers else []
     names = list(dict.fromkeys(labels))
     repairs = (("class-several", ", ".join(names)),) if len(names) > 1 else ()
     crowd = any(bool(r.get("meta", {}).get("iscrowd")) for r in group if isinstance(r.get("meta"), dict))
@@ -188,9 +220,17 @@ def _object(group: Sequence[Mapping[str, Any]], kinds: Sequence[str], where: str
     return _shape(shape, kinds[at], value, size_wh)
 
 
+def _choices(result: Mapping[str, Any]) -> list[str]:
+    value = result.get("value")
+    said = value.get("choices") if isinstance(value, dict) else None
+    return [text.strip() for text in said if isinstance(text, str) and text.strip()] if isinstance(said, list) else []
+
+
 def _shape(shape: Shape, kind: str, value: Mapping[str, Any], size_wh: tuple[int, int]) -> Shape:
     if kind in NO_AREA:
         return replace(shape, fault=no_area(kind))
+    if kind.startswith(VIDEO):
+        return replace(shape, fault=("shape-unknown", "it is drawn in a video, whose frames are not read"))
     if kind in {"brush", "bitmask"}:
         return _mask(shape, value, size_wh)
     width, height = size_wh[0] / 100, size_wh[1] / 100

@@ -56,7 +56,8 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         raise DataError(f"{source.path}: holds several LVIS files; name one with `subset`; allowed: {', '.join(files)}")
     file = files[source.subset] if source.subset is not None else next(iter(files.values()))
     lost, images_lost = receipt.classes_dropped, receipt.images_dropped
-    dataset = read_coco_file(_Named(open_coco(file)), file, source.images, receipt)
+    root = source.path if source.path.is_dir() else None
+    dataset = read_coco_file(_Named(open_coco(file)), file, source.images, receipt, root)
     names = {category.id: category.name for category in dataset.categories}
     came: Counter[str | None] = Counter(names[a.category_id] for a in dataset.annotations)
     came.update(receipt.classes_dropped - lost)

@@ -99,7 +99,7 @@ def find_parts(path: Path) -> dict[str, tuple[Path, ...]]:
         inner = [f for f in _folders(path) if any(map(_is_home, _folders(f))) or any(_in_one_folder(f))]
         single = not any(map(_own_image, inner))  # folders of one image each are no splits
         # Folders of other names are those of classes, of patients: a set in hundreds of parts is none.
-        split = all(split_words((folder.name,)) for folder in inner)
+        split = all(split_words(folder.name) for folder in inner)
         parts = {folder.name: (folder,) for folder in inner} if single and split else {}
     return parts if len(parts) > 1 else {}
 
@@ -147,7 +147,7 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
 def _by_split(folders: Iterable[Path], ending: re.Pattern[str]) -> dict[str, Path]:
     """The split that a folder's name tells, or else its name before `ending`, -> the folder."""
     named = [folder for folder in folders if ending.search(folder.name)]
-    return {"-".join(sorted(split_words((f.name,)))) or ending.sub("", f.name).lower(): f for f in named}
+    return {"-".join(sorted(split_words(f.name))) or ending.sub("", f.name).lower(): f for f in named}
 
 
 def _homes(path: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from cvtune.data.coco import Category, Dataset, Id
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import MOST_PIXELS, Entry, Patch, Shape, alphabetical, assemble, decode_png, no_area
 from cvtune.data.formats.file_sets import FileSet, Finders
+from cvtune.data.formats.listing import walk
 from cvtune.data.formats.mask_images import crop
 from cvtune.data.formats.supervisely_write import write
 from cvtune.data.formats.texts import json_top, points_of, read_json, whole
@@ -27,6 +28,7 @@ from cvtune.errors import DataError, nearest
 __all__ = ["detect", "read", "subsets", "write"]
 
 NO_AREA = frozenset({"point", "line", "polyline", "graph", "cuboid", "cuboid_3d", "keypoints"})
+DEEPEST = 9  # folders below the set's; one within another takes three
 INFLATED = 1 << 27  # bytes that a bitmap may unpack to
 SIZE = ("height", "width")
 
@@ -45,7 +47,7 @@ def detect(path: Path) -> str | None:
 
 def subsets(path: Path) -> tuple[str, ...]:
     """The datasets of a project, where there are several."""
-    found = dict.fromkeys(file.parent.parent.name for file in _files(path)) if path.is_dir() else {}
+    found = dict.fromkeys(map(_dataset, _files(path))) if path.is_dir() else {}
     return tuple(found) if len(found) > 1 else ()
 
 
@@ -65,7 +67,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     if source.subset is not None and source.subset not in allowed:
         hint = nearest(source.subset, allowed)
         raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: {', '.join(allowed) or 'none'}{hint}")
-    listed = _meta(source.path, receipt)
+    listed = _meta(source.path, files, receipt)
     entries: list[Entry] = []
     first = 1
     names: list[str | None] = []
@@ -74,7 +76,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     )
     for file in files:
         label = FileSet(source.path, ()).label(file)
-        chosen = source.subset in {None, file.parent.parent.name}
+        chosen = source.subset in {None, _dataset(file)}
         if not chosen and not entries:
             first += 1
         if not chosen and listed:
@@ -102,12 +104,21 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
 
 
 def _files(path: Path) -> list[Path]:
+    """The JSON files of all folders `ann` below a path, or of that folder: datasets may lie within datasets."""
     if path.name == "ann" and any(path.glob("*.json")):
         return sorted(path.glob("*.json"))
-    for pattern in ("ann/*.json", "*/ann/*.json", "*/*/ann/*.json"):
-        if found := sorted(path.glob(pattern)):
-            return found
-    return []
+    found: list[Path] = []
+    for above, _, files in walk(str(path)):
+        if above and above[-1] == "ann" and len(above) <= DEEPEST:
+            found += [path.joinpath(*above, name) for name in files if name.lower().endswith(".json")]
+    return sorted(found)
+
+
+def _dataset(file: Path) -> str:
+    """The dataset of an annotation file; of one within another, both."""
+    own = file.parent.parent
+    above = own.parent.parent
+    return f"{above.name}_{own.name}" if own.parent.name == "datasets" and (above / "ann").is_dir() else own.name
 
 
 def _is_supervisely(file: Path) -> bool:
@@ -124,12 +135,11 @@ def _size(value: Any) -> tuple[int, int] | None:
     return (width, height) if height and width else None
 
 
-def _meta(path: Path, receipt: Receipt) -> dict[str, Id | None]:
-    """Class -> id or None, in meta.json's order; empty where there is none."""
-    file = next(
-        (f for f in (path / "meta.json", path.parent / "meta.json", path.parent.parent / "meta.json") if f.is_file()),
-        None,
-    )
+def _meta(path: Path, files: Sequence[Path], receipt: Receipt) -> dict[str, Id | None]:
+    """Class -> id or None, in meta.json's order; empty where there is none, in the set's folder or nearest to it."""
+    below = [above for above in files[0].parents[1:] if above.is_relative_to(path)]
+    folders = [path, *reversed(below), path.parent, path.parent.parent]
+    file = next((f for folder in folders if (f := folder / "meta.json").is_file()), None)
     if file is None:
         return {}
     record = read_json(file, receipt, file.name)

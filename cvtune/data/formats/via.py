@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble, no_area
+from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble, classes_of, no_area
 from cvtune.data.formats.file_sets import Finders, detected, find_files
 from cvtune.data.formats.texts import number
 from cvtune.data.formats.via_files import ViaImage, ViaRegion, is_via, read_via
@@ -40,14 +41,25 @@ CLASS_NAMES = (
 )
 # The class where no region has an attribute at all.
 ONLY = "object"
+# What VIA's own first attributes hold until somebody says otherwise.
+UNSAID = "not_defined"
+# Files of one folder that are compared with each other.
+MANY_FILES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class _ClassAttribute:
-    """Which attribute is the class, and why; `key` None where there are none."""
+    """Which attribute is the class, and why; `key` None where there are none, or where each class is one of its own."""
 
     key: str | None
     evidence: str
+    own: frozenset[str] = frozenset()
+
+    def said(self, attributes: Mapping[str, Any]) -> list[str]:
+        """The classes that a region's attributes name."""
+        if self.own:
+            return [key for key in attributes if key in self.own]
+        return [ONLY] if self.key is None else _values(attributes.get(self.key))
 
 
 def detect(path: Path) -> str | None:
@@ -85,24 +97,44 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         raise DataError(f"{source.path}: none of its {len(files.files)} .json and .csv files is of VIA")
     chosen = set(files.of_subset(source.subset))
     documents = {file: read_via(file, files.label(file), receipt) for file in taken}
+    for file, other in _repeated(documents, dict(zip(files.files, files.parts, strict=False))).items():
+        receipt.note("file-skipped", files.label(file), f"{files.label(other)} holds all of it")
+        del documents[file]
     images = [image for document in documents.values() for image in document]
     finders = Finders(files.root, source.images, (image.file_name for image in images))
     attribute = _class_attribute(images)
     if any(image.regions for image in images):
-        code = "class-assumed" if attribute.key is None else "class-found"
+        code = "class-found" if attribute.key or attribute.own else "class-assumed"
         receipt.note(code, str(source.path), attribute.evidence)
     entries: list[Entry] = []
     names: set[str | None] = set()
     for file, document in documents.items():
         for image in document:
-            shapes = [_shape(region, attribute.key) for region in image.regions]
-            names.update(shape.name for shape in shapes)
+            shapes = [_shape(region, attribute) for region in image.regions]
+            names.update(classes_of(shapes))
             if file in chosen:
                 path, name = finders.find(image.file_name, file)
                 extra = {"file_attributes": image.attributes} if image.attributes else {}
                 entries.append(Entry(image.where, name, None, path, shapes, extra))
-    receipt.files += [file for file in taken if file in chosen]
+    receipt.files += [file for file in documents if file in chosen]
     return assemble(entries, alphabetical(names), receipt, source=source.path, sized=False)
+
+
+def _repeated(documents: Mapping[Path, Sequence[ViaImage]], parts: Mapping[Path, str]) -> dict[Path, Path]:
+    """Files whose images and regions another one of the same folder and part has too, as project and export do."""
+    held = {
+        file: {
+            (image.file_name, repr([(sorted(r.shape.items()), sorted(r.attributes.items())) for r in image.regions]))
+            for image in images
+        }
+        for file, images in documents.items()
+    }
+    found: dict[Path, Path] = {}
+    for file, other in permutations(held, 2) if len(held) <= MANY_FILES else ():
+        same = file.parent == other.parent and parts.get(file) == parts.get(other)
+        if same and (held[file] < held[other] or (held[file] == held[other] and file > other)):
+            found[file] = other
+    return found
 
 
 def _class_attribute(images: Sequence[ViaImage]) -> _ClassAttribute:
@@ -115,9 +147,16 @@ def _class_attribute(images: Sequence[ViaImage]) -> _ClassAttribute:
                 filled[key] += 1
                 values.setdefault(key, set()).add(said[0])
     if not filled:
+        keys = {key for region in regions for key in region.attributes} - {"iscrowd"}
+        if len(keys) == 1 and not any(key.lower() in CLASS_NAMES or not key.strip() for key in keys):
+            evidence = f"{min(keys)!r}, the only attribute, which no region gives a value"
+            return _ClassAttribute(None, evidence, frozenset(keys))
         return _ClassAttribute(None, f"none of {len(regions):,} regions has an attribute; the class is {ONLY!r}")
     most = max(filled.values())
     likely = [key for name in CLASS_NAMES for key in filled if key.lower() == name and 2 * filled[key] >= most]
+    named = [[key for key in region.attributes if key in filled] for region in regions]
+    if not likely and len(filled) > 1 and max(map(len, named)) == 1 and max(map(len, values.values())) == 1:
+        return _ClassAttribute(None, f"{', '.join(sorted(filled))}: one for each class", frozenset(filled))
     # Of unknown names the one that most regions have, then the one of the fewest values.
     key = likely[0] if likely else min(filled, key=lambda k: (-filled[k], len(values[k]), k))
     among = "the only attribute" if len(filled) == 1 else f"of {', '.join(sorted(filled))}"
@@ -133,15 +172,16 @@ def _values(value: Any) -> list[str]:
     if isinstance(value, list):
         return [str(item).strip() for item in value if isinstance(item, str | int) and str(item).strip()]
     text = "" if value is None or isinstance(value, bool) else str(value).strip()
-    return [text] if text else []
+    return [text] if text and text != UNSAID else []
 
 
-def _shape(region: ViaRegion, key: str | None) -> Shape:
-    said = [ONLY] if key is None else _values(region.attributes.get(key))
+def _shape(region: ViaRegion, attribute: _ClassAttribute) -> Shape:
+    said = attribute.said(region.attributes)
     repairs: tuple[tuple[str, str], ...] = ()
     if len(said) > 1:
         repairs = (("class-several", ", ".join(said)),)
-    others = {k: v for k, v in region.attributes.items() if k not in {key, "iscrowd"} and v not in ("", None, {})}
+    told = {attribute.key, "iscrowd", *attribute.own}
+    others = {k: v for k, v in region.attributes.items() if k not in told and v not in ("", None, {})}
     crowd = str(region.attributes.get("iscrowd", "")).lower() in {"1", "true"}
     extra = {"attributes": others} if others else {}
     shape = Shape(region.where, said[0] if said else None, repairs=repairs, iscrowd=crowd, extra=extra)

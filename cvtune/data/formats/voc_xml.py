@@ -166,8 +166,8 @@ def find_layout(path: Path) -> VocLayout:
     image_sets = next((folder for folder in sets if names_in(folder, (".txt",))), None)
     # Below `Annotations` folders may be anything: those of images, of classes.
     apart = annotations.name != MASKS and not (deep and image_sets is not None)
-    depth, splits = folders_apart(xml, only_splits=deep) if apart else (0, ())
-    return VocLayout(root, annotations, image_sets, xml, splits, depth)
+    depth, tops = folders_apart(xml, only_splits=deep) if apart else (0, ())
+    return VocLayout(root, annotations, image_sets, xml, tuple(dict.fromkeys(tops)), depth)
 
 
 def _annotations(root: Path) -> Path | None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from cvtune.data.coco import Category, Dataset
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble, no_area
-from cvtune.data.formats.file_sets import FileSet, Finders
+from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble, classes_of, no_area
+from cvtune.data.formats.file_sets import FileSet, Finders, parts_of
 from cvtune.data.formats.texts import json_top, number, read_json, whole
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, UnsupportedError
@@ -21,6 +21,8 @@ from cvtune.errors import DataError, UnsupportedError
 __all__ = ["detect", "read", "subsets", "write"]
 
 NO_AREA = frozenset({"POINT", "POLYLINE"})
+ASSET = "-asset.json"
+VIDEO = 2  # the type of an asset that is one
 
 
 def detect(path: Path) -> str | None:
@@ -30,8 +32,14 @@ def detect(path: Path) -> str | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """None: an export has no parts."""
-    return ()
+    """The splits that several exports are named after; one export has no parts."""
+    return tuple(dict.fromkeys(_parts(path, _files(path))))
+
+
+def _parts(path: Path, files: list[Path]) -> tuple[str, ...]:
+    """The part of each of several exports."""
+    exports = [file.relative_to(path).parts for file in files if path.is_dir() and not file.name.endswith(ASSET)]
+    return parts_of(exports, by_stem=True) if len(exports) == len(files) else ()
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -45,29 +53,38 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     files = _files(source.path)
     if not files:
         raise DataError(f"{source.path}: no JSON file with VoTT's assets and regions")
-    if source.subset is not None:
-        raise DataError(f"{source.path}: no subset {source.subset!r}; allowed: none")
+    chosen = FileSet(source.path, tuple(files), _parts(source.path, files)).of_subset(source.subset)
     root = source.path if source.path.is_dir() else source.path.parent
     tags: dict[str, None] = {}
     assets: list[tuple[Path, str, dict[str, Any]]] = []
     for file in files:
         label = FileSet(root, ()).label(file)
         record = read_json(file, receipt, label)
-        receipt.files.append(file)
+        if file in chosen:
+            receipt.files.append(file)
         for tag in _list(record, "tags"):
             if isinstance(tag, dict) and isinstance(tag.get("name"), str) and tag["name"]:
                 tags[tag["name"]] = None
         assets += [(file, f"{label} {place}".strip(), asset) for place, asset in _assets(record)]
     names = [_name(asset) for _, _, asset in assets]
     finders = Finders(root, source.images, names, beside=["source", "assets"])
-    entries = []
+    entries: list[Entry] = []
+    named: set[str | None] = set()
+    videos: list[str] = []
     for (file, where, asset), name in zip(assets, names, strict=True):
+        if asset["asset"].get("type") == VIDEO and not asset["regions"]:  # its frames are assets of their own
+            videos += [where] if file in chosen else []
+            continue
         path, called = finders.find(name, file)
         said = asset["asset"].get("size")
         size = (whole(said.get("width")), whole(said.get("height"))) if isinstance(said, dict) else (0, 0)
         shapes = [_shape(region, f"{where} regions[{i}]") for i, region in enumerate(asset["regions"])]
-        entries.append(Entry(where, called if path else name, size if all(size) else None, path, shapes))
-    rest = [c.name for c in alphabetical(s.name for e in entries for s in e.shapes) if c.name not in tags]
+        named |= classes_of(shapes)
+        if file in chosen:
+            entries.append(Entry(where, called if path else name, size if all(size) else None, path, shapes))
+    if videos:
+        receipt.note("file-skipped", videos[0], f"{len(videos):,} assets are videos; their frames are read")
+    rest = [category.name for category in alphabetical(named) if category.name not in tags]
     categories = tuple(Category(i, name) for i, name in enumerate([*tags, *rest], start=1))
     return assemble(entries, categories, receipt, source=source.path)
 
@@ -84,7 +101,7 @@ def _files(path: Path) -> list[Path]:
         found = sorted(path.glob(pattern))
         looked = found[:: max(1, len(found) // 8)][:8]
         if any(map(_is_vott, looked)):
-            exports = [file for file in found if not file.name.endswith("-asset.json") and _is_vott(file)]
+            exports = [file for file in found if not file.name.endswith(ASSET) and _is_vott(file)]
             return exports or [file for file in found if _is_vott(file)]
     return []
 
