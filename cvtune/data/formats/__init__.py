@@ -43,6 +43,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "masks": ("masks/", ".png", ".tif", ".tiff", ".bmp", ".gif"),
         "cityscapes": (".png", ".json"),
         "vott": (".json",),
+        "bdd100k": (".json",),
         "imagefolder": (".jsonl", ".csv"),
         "huggingface": (".parquet", ".arrow"),
         "tfrecord": (".tfrecord", ".tfrecords", ".record", ".records"),

@@ -22,11 +22,15 @@ DEEPEST = 3
 
 @dataclass(frozen=True)
 class FileSet:
-    """`files` in order, below `root`; `subsets` are the folders right below it, where all files are in two or more."""
+    """`files` in order, below `root`.
+
+    `subsets` are the folders right below it, where all files are in two or more, or with `by_stem` the files' stems.
+    """
 
     root: Path
     files: tuple[Path, ...]
     subsets: tuple[str, ...] = ()
+    by_stem: bool = False
 
     def label(self, file: Path) -> str:
         """The file's path below the root, as messages call it."""
@@ -43,6 +47,8 @@ class FileSet:
         if subset not in self.subsets:
             allowed = ", ".join(self.subsets) or "none"
             raise DataError(f"{self.root}: no subset {subset!r}; allowed: {allowed}{nearest(subset, self.subsets)}")
+        if self.by_stem:
+            return tuple(file for file in self.files if file.stem == subset)
         return tuple(file for file in self.files if file.relative_to(self.root).parts[0] == subset)
 
 

@@ -279,6 +279,35 @@ def vott(root: Path) -> None:
     put(root / "x-export.json", {"name": "x", "tags": [{"name": "dog"}, {"name": "cat"}], "assets": {"id1": asset}})
 
 
+@sample("bdd100k")
+def bdd100k(root: Path) -> None:
+    rle = mask_to_rle(canvas((40, 5, 50, 25, 1)) > 0)
+    polygon = [[20, 5], [30, 5], [30, 25], [25, 25], [20, 25]]
+    labels = [
+        {
+            "id": "7",
+            "category": "car",
+            "box2d": {"x1": 2.5, "y1": 3, "x2": 12, "y2": 13},
+            "attributes": {"crowd": True},
+        },
+        {"id": "8", "category": "bus", "poly2d": [{"vertices": polygon, "types": "LLCCL", "closed": True}]},
+        {"id": "9", "category": "bus", "rle": {"counts": rle.counts.decode(), "size": [40, 60]}},
+    ]
+    for part in ("train", "val"):
+        put(root / "images" / part / f"{part}-1.jpg", None)
+        frame = {"name": f"{part}-1.jpg", "attributes": {"weather": "clear"}, "timestamp": 10000, "labels": labels}
+        put(root / "labels" / f"det_{part}.json", {"frames": [frame], "config": {"categories": [{"name": "bus"}]}})
+
+
+@sample("bdd100k: a file an image")
+def bdd100k_images(root: Path) -> None:
+    put(root / "images" / "0a-1b.jpg", None)
+    box = {"x1": 2.5, "y1": 3, "x2": 12, "y2": 13}
+    area = [[20, 5, "L"], [30, 5, "L"], [30, 25, "L"]]
+    objects = [{"category": "car", "id": 0, "box2d": box}, {"category": "area/drivable", "id": 1, "poly2d": area}]
+    put(root / "labels" / "0a-1b.json", {"name": "0a-1b", "frames": [{"timestamp": 10000, "objects": objects}]})
+
+
 @sample("imagefolder")
 def imagefolder(root: Path) -> None:
     for part in ("train", "test"):

@@ -1,0 +1,81 @@
+"""Sets of a few JSON files, or of files with a JSON record a line: found, parted by folders or names, decoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cvtune.data.far_images import split_words
+from cvtune.data.formats.file_sets import FileSet, find_files
+from cvtune.data.formats.texts import MARKS, read_lines
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError
+
+__all__ = ["find_lists", "first_record", "json_lines"]
+
+# Of a folder of more files none is a list of a whole split.
+MOST_LISTS = 50
+# Bytes in which the first line of a large file is looked for.
+HEAD = 2**22
+
+
+def find_lists(path: Path, accept: Callable[[Path], bool], *suffixes: str) -> FileSet:
+    """As `find_files`; of some files in one folder those that `accept` takes.
+
+    They are subsets by their stems where each names a split (det_train, annotation_val).
+    """
+    files = find_files(path, *suffixes)
+    if path.is_file() or files.subsets or not 1 < len(files.files) <= MOST_LISTS:
+        return files
+    good = tuple(filter(accept, files.files)) or files.files
+    stems = tuple(file.stem for file in good)
+    named = len(set(stems)) == len(stems) > 1 and all(split_words((stem,)) for stem in stems)
+    return FileSet(files.root, good, stems if named else (), by_stem=named)
+
+
+def json_lines(file: Path, receipt: Receipt | None = None, label: str | None = None) -> Iterator[tuple[int, Any]]:
+    """(line, counted from 1; the record on it) of a file; empty lines are left out.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no JSON.
+    """
+    for number, line in enumerate(read_lines(file, receipt, label), start=1):
+        text = line.strip("\ufeff")
+        if not text:
+            continue
+        try:
+            yield number, _decoded(text)
+        except (ValueError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{file}: line {number} is not valid JSON: {reason}; mend it or export it again") from error
+
+
+def first_record(file: Path) -> Any:
+    """The record on the first line that is not empty; None where it is no JSON."""
+    try:
+        text = _first_line(file).strip().strip("\ufeff")
+        return _decoded(text) if text else None
+    except (DataError, OSError, ValueError, RecursionError):
+        return None
+
+
+def _first_line(file: Path) -> str:
+    with open(file, "rb") as stream:
+        head = stream.read(HEAD)
+    # In other encodings than UTF-8 a line cannot be told by its bytes.
+    if len(head) < HEAD or b"\0" in head[:4] or any(head.startswith(mark) for mark, _ in MARKS):
+        return next((line for line in read_lines(file) if line.strip("\ufeff")), "")
+    return head.lstrip().split(b"\n", 1)[0].decode("utf-8", "replace")
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text.encode())
+    except (msgspec.DecodeError, UnicodeError):
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair cannot be written again
+        return value
