@@ -44,6 +44,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "cityscapes": (".png", ".json"),
         "vott": (".json",),
         "bdd100k": (".json",),
+        "darwin": (".json",),
         "imagefolder": (".jsonl", ".csv"),
         "huggingface": (".parquet", ".arrow"),
         "tfrecord": (".tfrecord", ".tfrecords", ".record", ".records"),

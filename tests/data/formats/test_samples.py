@@ -308,6 +308,40 @@ def bdd100k_images(root: Path) -> None:
     put(root / "labels" / "0a-1b.json", {"name": "0a-1b", "frames": [{"timestamp": 10000, "objects": objects}]})
 
 
+def darwin_annotations() -> list[dict[str, Any]]:
+    ring = [{"x": x, "y": y} for x, y in ((20, 5), (30, 5), (30, 25), (20, 25))]
+    return [
+        {"name": "cat", "id": "a", "bounding_box": {"x": 2, "y": 3, "w": 10, "h": 10.5}, "slot_names": ["0"]},
+        {"name": "dog", "id": "b", "polygon": {"paths": [ring]}, "instance_id": {"value": 3}},
+        {"name": "dog", "id": "c", "ellipse": {"center": {"x": 45, "y": 15}, "radius": {"x": 5, "y": 9}, "angle": 0.2}},
+        {"name": "sunny", "id": "d", "tag": {}},
+        {"name": "cat", "id": "e", "mask": {}},
+        {
+            "name": "__raster_layer__",
+            "id": "f",
+            "raster_layer": {"dense_rle": [0, 1810, 1, 5, 0, 585], "mask_annotation_ids_mapping": {"e": 1}},
+        },
+    ]
+
+
+@sample("darwin")
+def darwin(root: Path) -> None:
+    put(root / "images" / "sub" / "a.jpg", None)
+    slot = {"type": "image", "slot_name": "0", "width": 60, "height": 40, "source_files": [{"file_name": "a.jpg"}]}
+    item = {"name": "a.jpg", "path": "/sub", "slots": [slot]}
+    put(root / "annotations" / "a.json", {"version": "2.0", "item": item, "annotations": darwin_annotations()})
+
+
+@sample("darwin: 1.0")
+def darwin_1(root: Path) -> None:
+    for part in ("train", "test"):
+        put(root / part / "images" / "a.jpg", None)
+        image = {"width": 60, "height": 40, "original_filename": "a.jpg", "filename": "a.jpg", "path": "/"}
+        annotations = darwin_annotations()
+        annotations[1]["polygon"]["path"] = annotations[1]["polygon"].pop("paths")[0]
+        put(root / part / "a.json", {"dataset": "x", "image": image, "annotations": annotations})
+
+
 @sample("imagefolder")
 def imagefolder(root: Path) -> None:
     for part in ("train", "test"):
