@@ -45,6 +45,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "vott": (".json",),
         "bdd100k": (".json",),
         "darwin": (".json",),
+        "sagemaker": (".manifest", ".jsonl", ".json"),
         "imagefolder": (".jsonl", ".csv"),
         "huggingface": (".parquet", ".arrow"),
         "tfrecord": (".tfrecord", ".tfrecords", ".record", ".records"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,12 +16,12 @@ from cvtune.data.formats.texts import MARKS, read_lines
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
-__all__ = ["find_lists", "first_record", "json_lines"]
+__all__ = ["find_lists", "first_records", "json_lines"]
 
 # Of a folder of more files none is a list of a whole split.
 MOST_LISTS = 50
-# Bytes in which the first line of a large file is looked for.
-HEAD = 2**22
+# Of a large file so many lines are looked into, in so many bytes.
+LOOK_AT, HEAD = 8, 2**22
 
 
 def find_lists(path: Path, accept: Callable[[Path], bool], *suffixes: str) -> FileSet:
@@ -54,22 +55,27 @@ def json_lines(file: Path, receipt: Receipt | None = None, label: str | None = N
             raise DataError(f"{file}: line {number} is not valid JSON: {reason}; mend it or export it again") from error
 
 
-def first_record(file: Path) -> Any:
-    """The record on the first line that is not empty; None where it is no JSON."""
+def first_records(file: Path) -> list[Any]:
+    """The records on the first lines that are not empty, up to one that is no JSON."""
+    records: list[Any] = []
     try:
-        text = _first_line(file).strip().strip("\ufeff")
-        return _decoded(text) if text else None
+        for line in _first_lines(file):
+            records.append(_decoded(line))
     except (DataError, OSError, ValueError, RecursionError):
-        return None
+        pass
+    return records
 
 
-def _first_line(file: Path) -> str:
+def _first_lines(file: Path) -> list[str]:
     with open(file, "rb") as stream:
         head = stream.read(HEAD)
     # In other encodings than UTF-8 a line cannot be told by its bytes.
     if len(head) < HEAD or b"\0" in head[:4] or any(head.startswith(mark) for mark, _ in MARKS):
-        return next((line for line in read_lines(file) if line.strip("\ufeff")), "")
-    return head.lstrip().split(b"\n", 1)[0].decode("utf-8", "replace")
+        lines = read_lines(file)
+    else:
+        *lines, _ = head.decode("utf-8", "replace").split("\n")
+    filled = (line.strip("\ufeff\r ") for line in lines)
+    return list(itertools.islice(filter(None, filled), LOOK_AT))
 
 
 def _decoded(text: str) -> Any:

@@ -342,6 +342,27 @@ def darwin_1(root: Path) -> None:
         put(root / part / "a.json", {"dataset": "x", "image": image, "annotations": annotations})
 
 
+@sample("sagemaker")
+def sagemaker(root: Path) -> None:
+    for part in ("train", "test"):
+        put(root / "images" / part / f"{part}.jpg", None)
+        boxes = [
+            {"class_id": 0, "left": 2, "top": 3, "width": 10, "height": 10.5},
+            {"class_id": 5, "left": 20, "top": 5, "width": 10, "height": 20},
+        ]
+        line = {
+            "source-ref": f"s3://bucket/{part}/{part}.jpg",
+            "job": {"image_size": [{"width": 60, "height": 40, "depth": 3}], "annotations": boxes},
+            "job-metadata": {
+                "objects": [{"confidence": 0.8}, {"confidence": 0.9}],
+                "class-map": {"0": "dog", "5": "bone"},
+                "type": "groundtruth/object-detection",
+                "creation-date": "2018-10-18T22:18:13.527256",
+            },
+        }
+        put(root / f"{part}.manifest", json.dumps(line) + "\n")
+
+
 @sample("imagefolder")
 def imagefolder(root: Path) -> None:
     for part in ("train", "test"):
@@ -611,7 +632,7 @@ def _with_value(content: bytes, at: int, value: bytes) -> bytes:
     return content[:start] + value + content[end:]
 
 
-TEXTS = {".json", ".csv", ".txt", ".xml", ".jsonl", ".ini", ".pbtxt"}
+TEXTS = {".json", ".csv", ".txt", ".xml", ".jsonl", ".ini", ".pbtxt", ".manifest", ".ndjson", ".odgt"}
 
 
 @pytest.mark.parametrize("name", SAMPLES)
