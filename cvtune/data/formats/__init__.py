@@ -46,6 +46,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "bdd100k": (".json",),
         "darwin": (".json",),
         "sagemaker": (".manifest", ".jsonl", ".json"),
+        "labelbox": (".ndjson", ".jsonl", ".json"),
         "imagefolder": (".jsonl", ".csv"),
         "huggingface": (".parquet", ".arrow"),
         "tfrecord": (".tfrecord", ".tfrecords", ".record", ".records"),

@@ -77,7 +77,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         label = files.label(file)
         head = first_records(file)
         # A first line that is broken is an error, but in JSON of another kind, which is no list of lines.
-        if not _has_sources(head) if head else len(files.files) > 1 and file.suffix.lower() == ".json":
+        if len(files.files) > 1 and (not _has_sources(head) if head else file.suffix.lower() == ".json"):
             if file in chosen:
                 receipt.note("file-skipped", label, "no lines with 'source-ref'")
             continue
@@ -114,7 +114,8 @@ def _accept(file: Path) -> bool:
 
 
 def _has_sources(records: list[Any]) -> bool:
-    return 2 * sum(isinstance(r, dict) and isinstance(r.get(SOURCE), str) for r in records) > len(records)
+    named = sum(isinstance(r, dict) and isinstance(r.get(SOURCE), str) for r in records)
+    return named > 0 and 2 * named >= len(records)
 
 
 def _is_labelled(record: dict[str, Any]) -> bool:

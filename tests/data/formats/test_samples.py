@@ -363,6 +363,32 @@ def sagemaker(root: Path) -> None:
         put(root / f"{part}.manifest", json.dumps(line) + "\n")
 
 
+@sample("labelbox")
+def labelbox(root: Path) -> None:
+    objects = [
+        {"name": "cat", "feature_id": "f", "bounding_box": {"top": 3, "left": 2, "height": 10, "width": 10.5}},
+        {"name": "dog", "polygon": [{"x": 20, "y": 5}, {"x": 30, "y": 5}, {"x": 30, "y": 25}, {"x": 20, "y": 5}]},
+    ]
+    rows = []
+    for name in ("a", "b"):
+        put(root / "images" / f"{name}.jpg", None)
+        labels = [{"label_kind": "Default", "annotations": {"objects": objects, "classifications": []}}]
+        row = {"data_row": {"id": "c1", "external_id": f"{name}.jpg", "row_data": f"https://x/{name}.jpg?s=1"}}
+        rows.append(row | {"media_attributes": {"width": 60, "height": 40}, "projects": {"p": {"labels": labels}}})
+    put(root / "export.ndjson", "\n".join(map(json.dumps, rows)) + "\n")
+
+
+@sample("labelbox: older")
+def labelbox_older(root: Path) -> None:
+    put(root / "a.jpg", None)
+    objects = [
+        {"title": "Cat", "value": "cat", "featureId": "f", "bbox": {"top": 3, "left": 2, "height": 10, "width": 10.5}},
+        {"title": "Dog", "value": "dog", "polygon": [{"x": 20, "y": 5}, {"x": 30, "y": 5}, {"x": 30, "y": 25}]},
+    ]
+    label = {"objects": objects, "classifications": []}
+    put(root / "export.json", [{"ID": "1", "Labeled Data": "https://x/a.jpg", "External ID": "a.jpg", "Label": label}])
+
+
 @sample("imagefolder")
 def imagefolder(root: Path) -> None:
     for part in ("train", "test"):
