@@ -47,6 +47,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "darwin": (".json",),
         "sagemaker": (".manifest", ".jsonl", ".json"),
         "labelbox": (".ndjson", ".jsonl", ".json"),
+        "odgt": (".odgt", ".jsonl", ".json"),
         "imagefolder": (".jsonl", ".csv"),
         "huggingface": (".parquet", ".arrow"),
         "tfrecord": (".tfrecord", ".tfrecords", ".record", ".records"),

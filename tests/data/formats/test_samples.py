@@ -389,6 +389,17 @@ def labelbox_older(root: Path) -> None:
     put(root / "export.json", [{"ID": "1", "Labeled Data": "https://x/a.jpg", "External ID": "a.jpg", "Label": label}])
 
 
+@sample("odgt")
+def odgt(root: Path) -> None:
+    for part in ("train", "val"):
+        put(root / "Images" / f"{part},1a0b.jpg", None)
+        boxes = [
+            {"fbox": [2, 3, 10, 10], "vbox": [2, 3, 9, 8], "hbox": [3, 3, 2, 2], "tag": "person", "extra": {"occ": 1}},
+            {"fbox": [20, 5, 10, 20], "vbox": [20, 5, 10, 20], "tag": "mask", "extra": {"ignore": 1}},
+        ]
+        put(root / f"annotation_{part}.odgt", json.dumps({"ID": f"{part},1a0b", "gtboxes": boxes}) + "\n")
+
+
 @sample("imagefolder")
 def imagefolder(root: Path) -> None:
     for part in ("train", "test"):
