@@ -48,6 +48,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "sagemaker": (".manifest", ".jsonl", ".json"),
         "labelbox": (".ndjson", ".jsonl", ".json"),
         "odgt": (".odgt", ".jsonl", ".json"),
+        "isat": (".json",),
         "imagefolder": (".jsonl", ".csv"),
         "huggingface": (".parquet", ".arrow"),
         "tfrecord": (".tfrecord", ".tfrecords", ".record", ".records"),

@@ -70,8 +70,8 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
 
     Objects to be ignored are crowds of their class. Regions (tag `mask`) are crowds of the set's only class; where
     there are several they are no objects, and kept in `Image.extra["ignore_regions"]`. Category ids are 1, 2, ... over
-    the sorted tags. All boxes of an object, `head_attr` and `extra` (as `attributes`) are in `Annotation.extra`. Sizes are
-    those of the images.
+    the sorted tags. All boxes of an object, `head_attr` and `extra` (as `attributes`) are in `Annotation.extra`. Sizes
+    are those of the images.
 
     Raises:
         DataError: no such file, malformed JSON, an unknown subset, or no image was found.

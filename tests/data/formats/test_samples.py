@@ -400,6 +400,20 @@ def odgt(root: Path) -> None:
         put(root / f"annotation_{part}.odgt", json.dumps({"ID": f"{part},1a0b", "gtboxes": boxes}) + "\n")
 
 
+@sample("isat")
+def isat(root: Path) -> None:
+    put(root / "a.jpg", None)
+    info = {"description": "ISAT", "folder": "/home/me", "name": "a.jpg", "width": 60, "height": 40, "depth": 3}
+    rest = {"area": 1.0, "layer": 1.0, "bbox": None, "iscrowd": False, "note": ""}
+    objects = [
+        {"category": "cat", "group": 1, "segmentation": [[2, 3], [12, 3], [12, 13]], **rest},
+        {"category": "dog", "group": 2, "segmentation": [[20, 5], [30, 5], [30, 25.5]], **rest},
+        {"category": "dog", "group": 2, "segmentation": [[40, 5], [50, 5], [50, 25]], **rest},
+    ]
+    put(root / "a.json", {"info": info, "objects": objects})
+    put(root / "isat.yaml", "label:\n- color: '#000000'\n  name: __background__\n- color: '#ef2929'\n  name: dog\n")
+
+
 @sample("imagefolder")
 def imagefolder(root: Path) -> None:
     for part in ("train", "test"):
