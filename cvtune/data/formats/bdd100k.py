@@ -19,7 +19,7 @@ from cvtune.data.coco import Category, Dataset, Polygon
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import MOST_PIXELS, Entry, Shape, assemble, no_area
 from cvtune.data.formats.file_sets import FileSet, Finders
-from cvtune.data.formats.json_sets import find_lists
+from cvtune.data.formats.json_sets import detect_lists, find_lists
 from cvtune.data.formats.label_folders import known_size
 from cvtune.data.formats.mask_images import crop
 from cvtune.data.formats.texts import json_top, number, points_of, read_json, whole
@@ -68,11 +68,7 @@ class _Set:
 
 def detect(path: Path) -> str | None:
     """Evidence that `path` is BDD100K's or Scalabel's: JSON with frames that have a name and labels."""
-    files = find_lists(path, _accept, ".json").files
-    looked = files[:: max(1, len(files) // 8)][:8]
-    if not looked or 2 * sum(map(_accept, looked)) <= len(looked):
-        return None
-    return f"{files[0].name}{' and more' if len(files) > 1 else ''} with frames and labels of BDD100K or Scalabel"
+    return detect_lists(path, _accept, "frames and labels of BDD100K or Scalabel", ".json")
 
 
 def subsets(path: Path) -> tuple[str, ...]:

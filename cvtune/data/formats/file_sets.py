@@ -12,7 +12,7 @@ from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
 
-__all__ = ["FileSet", "Finders", "detected", "find_files"]
+__all__ = ["FileSet", "Finders", "detected", "file_names", "find_files"]
 
 # Of a folder of many files not all are opened to tell what they are.
 LOOK_AT = 8
@@ -59,14 +59,14 @@ def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
     """
     if path.is_file():
         return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
-    names = _names(path, suffixes, deep)
+    names = file_names(path, suffixes, deep)
     folders = tuple(dict.fromkeys(parts[0] for parts in names if len(parts) > 1))
     apart = len(folders) > 1 and all(len(parts) > 1 for parts in names)
     return FileSet(path, tuple(path.joinpath(*parts) for parts in names), folders if apart else ())
 
 
-def _names(path: Path, suffixes: tuple[str, ...], deep: bool) -> list[tuple[str, ...]]:
-    """The files of `find_files` in a folder, each as the folders above it and its name."""
+def file_names(path: Path, suffixes: tuple[str, ...], deep: bool) -> list[tuple[str, ...]]:
+    """The files of `find_files` in a folder, each as the folders above it and its name: paths of many take a second."""
     every: list[tuple[str, ...]] = []
     for found in levels(path, suffixes, DEEPEST):
         every += [parts for parts in found if parts[-1] != "receipt.json" or not _is_receipt(path.joinpath(*parts))]
@@ -85,7 +85,7 @@ def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: s
     """Evidence that most files below `path` with one of `suffixes` are what `accept` takes, or None."""
     folder = path.parent if path.is_file() else path
     named = path.is_file() and path.suffix.lower() in suffixes
-    names = [(path.name,)] if named else [] if path.is_file() else _names(path, suffixes, deep)
+    names = [(path.name,)] if named else [] if path.is_file() else file_names(path, suffixes, deep)
     looked = names[:: max(1, len(names) // LOOK_AT)][:LOOK_AT]
     hits = sum(accept(folder.joinpath(*parts)) for parts in looked)
     if not hits or 2 * hits <= len(looked):

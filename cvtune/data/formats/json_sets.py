@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from cvtune.data.far_images import split_words
-from cvtune.data.formats.file_sets import FileSet, find_files
+from cvtune.data.formats.file_sets import FileSet, detected, file_names, find_files
 from cvtune.data.formats.texts import MARKS, read_lines
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
-__all__ = ["find_lists", "first_records", "json_lines"]
+__all__ = ["detect_lists", "find_lists", "first_records", "json_lines"]
 
 # Of a folder of more files none is a list of a whole split.
 MOST_LISTS = 50
@@ -36,6 +36,15 @@ def find_lists(path: Path, accept: Callable[[Path], bool], *suffixes: str) -> Fi
     stems = tuple(file.stem for file in good)
     named = len(set(stems)) == len(stems) > 1 and all(split_words((stem,)) for stem in stems)
     return FileSet(files.root, good, stems if named else (), by_stem=named)
+
+
+def detect_lists(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: str) -> str | None:
+    """Evidence that most files are what `accept` takes, as `detected` has it, or of some files in one folder a few."""
+    evidence = detected(path, accept, what, *suffixes)
+    if evidence or path.is_file() or len(file_names(path, suffixes, deep=False)) > MOST_LISTS:
+        return evidence
+    files = [file for file in find_lists(path, accept, *suffixes).files if accept(file)]
+    return f"{files[0].name}{' and more' if len(files) > 1 else ''} with {what}" if files else None
 
 
 def json_lines(file: Path, receipt: Receipt | None = None, label: str | None = None) -> Iterator[tuple[int, Any]]:

@@ -15,7 +15,7 @@ from cvtune.data.coco import Dataset, Polygon
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble, no_area
 from cvtune.data.formats.file_sets import Finders
-from cvtune.data.formats.json_sets import find_lists, first_records, json_lines
+from cvtune.data.formats.json_sets import detect_lists, find_lists, first_records, json_lines
 from cvtune.data.formats.label_folders import known_size
 from cvtune.data.formats.texts import json_top, number, read_json, whole
 from cvtune.data.image_files import IMAGE_SUFFIXES
@@ -55,8 +55,7 @@ class _Remarks:
 
 def detect(path: Path) -> str | None:
     """Evidence that `path` is Labelbox's: rows with `data_row` and `projects`, or `Labeled Data` and `Label`."""
-    found = [file for file in find_lists(path, _accept, *SUFFIXES).files[:8] if _accept(file)]
-    return f"{found[0].name}{' and more' if len(found) > 1 else ''} with rows of Labelbox" if found else None
+    return detect_lists(path, _accept, "rows of Labelbox", *SUFFIXES)
 
 
 def subsets(path: Path) -> tuple[str, ...]:

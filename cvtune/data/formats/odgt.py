@@ -18,7 +18,7 @@ from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble
 from cvtune.data.formats.file_sets import Finders
-from cvtune.data.formats.json_sets import find_lists, first_records, json_lines
+from cvtune.data.formats.json_sets import detect_lists, find_lists, first_records, json_lines
 from cvtune.data.formats.label_folders import IGNORED, known_size
 from cvtune.data.formats.texts import number, whole
 from cvtune.data.image_files import IMAGE_SUFFIXES
@@ -56,8 +56,7 @@ class _Line:
 
 def detect(path: Path) -> str | None:
     """Evidence that `path` is ODGT: lines of JSON with an image's ID and gtboxes."""
-    found = [file for file in find_lists(path, _accept, *SUFFIXES).files[:8] if _accept(file)]
-    return f"{found[0].name}{' and more' if len(found) > 1 else ''} with lines of ID and gtboxes" if found else None
+    return detect_lists(path, _accept, "lines of ID and gtboxes", *SUFFIXES)
 
 
 def subsets(path: Path) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from cvtune.data.coco import Category, Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble
 from cvtune.data.formats.file_sets import Finders
-from cvtune.data.formats.json_sets import find_lists, first_records, json_lines
+from cvtune.data.formats.json_sets import detect_lists, find_lists, first_records, json_lines
 from cvtune.data.formats.texts import number, whole
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, UnsupportedError
@@ -52,8 +52,7 @@ class _Remarks:
 
 def detect(path: Path) -> str | None:
     """Evidence that `path` is such a manifest: lines of JSON with `source-ref` and an attribute with its metadata."""
-    found = [file for file in find_lists(path, _accept, *SUFFIXES).files[:8] if _accept(file)]
-    return f"{found[0].name}{' and more' if len(found) > 1 else ''} with lines of Ground Truth" if found else None
+    return detect_lists(path, _accept, "lines of Ground Truth", *SUFFIXES)
 
 
 def subsets(path: Path) -> tuple[str, ...]:
