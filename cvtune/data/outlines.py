@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cvtune.data.coco import Polygon
 
-__all__ = ["box_polygon", "clip_polygon", "ellipse_polygon", "join_polygons"]
+__all__ = ["box_polygon", "clip_polygon", "curve_points", "ellipse_polygon", "join_polygons"]
 
 # A polygon stays this close, in pixels, to the ellipse that it stands for.
 CLOSE = 0.05
@@ -51,6 +51,22 @@ def box_polygon(x0: float, y0: float, x1: float, y1: float, degrees: float = 0.0
     if not degrees:
         return corners.reshape(-1)
     return _turned(corners - (cx, cy), cx, cy, degrees)
+
+
+def curve_points(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points on a cubic Bezier curve, the last one included and the first one not: float64 [n, 2].
+
+    Args:
+        corners: float64 [4, 2]: where it begins, two control points, where it ends.
+    """
+    # A chord of a curve whose second differences are at most d leaves it by at most 3/4 d / n^2 (n chords).
+    corners = np.clip(corners, -FARTHEST, FARTHEST)
+    bend = float(np.abs(corners[:-2] - 2 * corners[1:-1] + corners[2:]).max())
+    count = min(max(4, math.ceil(math.sqrt(0.75 * math.sqrt(2) * bend / CLOSE))), 720) if math.isfinite(bend) else 4
+    t = np.arange(1, count + 1)[:, None] / count
+    shares = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3])
+    points: NDArray[np.float64] = shares @ corners
+    return points
 
 
 def clip_polygon(polygon: Polygon, size_wh: tuple[int, int]) -> Polygon:

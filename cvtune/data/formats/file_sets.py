@@ -12,7 +12,7 @@ from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
 
-__all__ = ["FileSet", "Finders", "detected", "find_files", "folders_apart", "part_names", "parts_of"]
+__all__ = ["FileSet", "Finders", "detected", "file_names", "find_files", "folders_apart", "part_names", "parts_of"]
 
 # Of a folder of many files not all are opened to tell what they are.
 LOOK_AT = 8
@@ -123,12 +123,12 @@ def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
     """
     if path.is_file():
         return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
-    names = _names(path, suffixes, deep)
+    names = file_names(path, suffixes, deep)
     return FileSet(path, tuple(path.joinpath(*parts) for parts in names), parts_of(names, by_stem=not deep))
 
 
-def _names(path: Path, suffixes: tuple[str, ...], deep: bool) -> list[tuple[str, ...]]:
-    """The files of `find_files` in a folder, each as the folders above it and its name."""
+def file_names(path: Path, suffixes: tuple[str, ...], deep: bool) -> list[tuple[str, ...]]:
+    """The files of `find_files` in a folder, each as the folders above it and its name: paths of many take a second."""
     every: list[tuple[str, ...]] = []
     for found in levels(path, suffixes, DEEPEST):
         every += [parts for parts in found if parts[-1] != "receipt.json" or not _is_receipt(path.joinpath(*parts))]
@@ -147,7 +147,7 @@ def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: s
     """Evidence that most files below `path` with one of `suffixes` are what `accept` takes, or None."""
     folder = path.parent if path.is_file() else path
     named = path.is_file() and path.suffix.lower() in suffixes
-    names = [(path.name,)] if named else [] if path.is_file() else _names(path, suffixes, deep)
+    names = [(path.name,)] if named else [] if path.is_file() else file_names(path, suffixes, deep)
     looked = names[:: max(1, len(names) // LOOK_AT)][:LOOK_AT]
     hits = sum(accept(folder.joinpath(*parts)) for parts in looked)
     if not hits or 2 * hits <= len(looked):

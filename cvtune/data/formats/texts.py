@@ -20,7 +20,7 @@ from cvtune.meter import tick
 if TYPE_CHECKING:
     from cvtune.data.receipt import Receipt
 
-__all__ = ["JsonTop", "json_top", "number", "points_of", "read_json", "read_lines", "read_text", "whole"]
+__all__ = ["MARKS", "JsonTop", "json_top", "number", "points_of", "read_json", "read_lines", "read_text", "whole"]
 
 # The longer marks first: UTF-32's begins like UTF-16's.
 MARKS = (
@@ -112,6 +112,16 @@ class JsonTop:
     def keys(self) -> tuple[str, ...]:
         """The keys of an object; none of a list."""
         return tuple(self._values)
+
+    def first(self, key: str) -> list[Any]:
+        """The first records of the list that a key holds, however long it is; none where it is no list."""
+        value = self._values.get(key)
+        if not isinstance(value, msgspec.Raw):
+            return value[:LOOK_AT] if isinstance(value, list) else []
+        try:
+            return [msgspec.json.decode(raw) for raw in msgspec.json.decode(value, type=list[msgspec.Raw])[:LOOK_AT]]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return []
 
     def get(self, key: str) -> Any:
         """The decoded value of a key; None where it is missing or too large to be one record."""

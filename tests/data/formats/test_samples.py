@@ -299,6 +299,141 @@ def vott(root: Path) -> None:
     put(root / "x-export.json", {"name": "x", "tags": [{"name": "dog"}, {"name": "cat"}], "assets": {"id1": asset}})
 
 
+@sample("bdd100k")
+def bdd100k(root: Path) -> None:
+    rle = mask_to_rle(canvas((40, 5, 50, 25, 1)) > 0)
+    polygon = [[20, 5], [30, 5], [30, 25], [25, 25], [20, 25]]
+    labels = [
+        {
+            "id": "7",
+            "category": "car",
+            "box2d": {"x1": 2.5, "y1": 3, "x2": 12, "y2": 13},
+            "attributes": {"crowd": True},
+        },
+        {"id": "8", "category": "bus", "poly2d": [{"vertices": polygon, "types": "LLCCL", "closed": True}]},
+        {"id": "9", "category": "bus", "rle": {"counts": rle.counts.decode(), "size": [40, 60]}},
+    ]
+    for part in ("train", "val"):
+        put(root / "images" / part / f"{part}-1.jpg", None)
+        frame = {"name": f"{part}-1.jpg", "attributes": {"weather": "clear"}, "timestamp": 10000, "labels": labels}
+        put(root / "labels" / f"det_{part}.json", {"frames": [frame], "config": {"categories": [{"name": "bus"}]}})
+
+
+@sample("bdd100k: a file an image")
+def bdd100k_images(root: Path) -> None:
+    put(root / "images" / "0a-1b.jpg", None)
+    box = {"x1": 2.5, "y1": 3, "x2": 12, "y2": 13}
+    area = [[20, 5, "L"], [30, 5, "L"], [30, 25, "L"]]
+    objects = [{"category": "car", "id": 0, "box2d": box}, {"category": "area/drivable", "id": 1, "poly2d": area}]
+    put(root / "labels" / "0a-1b.json", {"name": "0a-1b", "frames": [{"timestamp": 10000, "objects": objects}]})
+
+
+def darwin_annotations() -> list[dict[str, Any]]:
+    ring = [{"x": x, "y": y} for x, y in ((20, 5), (30, 5), (30, 25), (20, 25))]
+    return [
+        {"name": "cat", "id": "a", "bounding_box": {"x": 2, "y": 3, "w": 10, "h": 10.5}, "slot_names": ["0"]},
+        {"name": "dog", "id": "b", "polygon": {"paths": [ring]}, "instance_id": {"value": 3}},
+        {"name": "dog", "id": "c", "ellipse": {"center": {"x": 45, "y": 15}, "radius": {"x": 5, "y": 9}, "angle": 0.2}},
+        {"name": "sunny", "id": "d", "tag": {}},
+        {"name": "cat", "id": "e", "mask": {}},
+        {
+            "name": "__raster_layer__",
+            "id": "f",
+            "raster_layer": {"dense_rle": [0, 1810, 1, 5, 0, 585], "mask_annotation_ids_mapping": {"e": 1}},
+        },
+    ]
+
+
+@sample("darwin")
+def darwin(root: Path) -> None:
+    put(root / "images" / "sub" / "a.jpg", None)
+    slot = {"type": "image", "slot_name": "0", "width": 60, "height": 40, "source_files": [{"file_name": "a.jpg"}]}
+    item = {"name": "a.jpg", "path": "/sub", "slots": [slot]}
+    put(root / "annotations" / "a.json", {"version": "2.0", "item": item, "annotations": darwin_annotations()})
+
+
+@sample("darwin: 1.0")
+def darwin_1(root: Path) -> None:
+    for part in ("train", "test"):
+        put(root / part / "images" / "a.jpg", None)
+        image = {"width": 60, "height": 40, "original_filename": "a.jpg", "filename": "a.jpg", "path": "/"}
+        annotations = darwin_annotations()
+        annotations[1]["polygon"]["path"] = annotations[1]["polygon"].pop("paths")[0]
+        put(root / part / "a.json", {"dataset": "x", "image": image, "annotations": annotations})
+
+
+@sample("sagemaker")
+def sagemaker(root: Path) -> None:
+    for part in ("train", "test"):
+        put(root / "images" / part / f"{part}.jpg", None)
+        boxes = [
+            {"class_id": 0, "left": 2, "top": 3, "width": 10, "height": 10.5},
+            {"class_id": 5, "left": 20, "top": 5, "width": 10, "height": 20},
+        ]
+        line = {
+            "source-ref": f"s3://bucket/{part}/{part}.jpg",
+            "job": {"image_size": [{"width": 60, "height": 40, "depth": 3}], "annotations": boxes},
+            "job-metadata": {
+                "objects": [{"confidence": 0.8}, {"confidence": 0.9}],
+                "class-map": {"0": "dog", "5": "bone"},
+                "type": "groundtruth/object-detection",
+                "creation-date": "2018-10-18T22:18:13.527256",
+            },
+        }
+        put(root / f"{part}.manifest", json.dumps(line) + "\n")
+
+
+@sample("labelbox")
+def labelbox(root: Path) -> None:
+    objects = [
+        {"name": "cat", "feature_id": "f", "bounding_box": {"top": 3, "left": 2, "height": 10, "width": 10.5}},
+        {"name": "dog", "polygon": [{"x": 20, "y": 5}, {"x": 30, "y": 5}, {"x": 30, "y": 25}, {"x": 20, "y": 5}]},
+    ]
+    rows = []
+    for name in ("a", "b"):
+        put(root / "images" / f"{name}.jpg", None)
+        labels = [{"label_kind": "Default", "annotations": {"objects": objects, "classifications": []}}]
+        row = {"data_row": {"id": "c1", "external_id": f"{name}.jpg", "row_data": f"https://x/{name}.jpg?s=1"}}
+        rows.append(row | {"media_attributes": {"width": 60, "height": 40}, "projects": {"p": {"labels": labels}}})
+    put(root / "export.ndjson", "\n".join(map(json.dumps, rows)) + "\n")
+
+
+@sample("labelbox: older")
+def labelbox_older(root: Path) -> None:
+    put(root / "a.jpg", None)
+    objects = [
+        {"title": "Cat", "value": "cat", "featureId": "f", "bbox": {"top": 3, "left": 2, "height": 10, "width": 10.5}},
+        {"title": "Dog", "value": "dog", "polygon": [{"x": 20, "y": 5}, {"x": 30, "y": 5}, {"x": 30, "y": 25}]},
+    ]
+    label = {"objects": objects, "classifications": []}
+    put(root / "export.json", [{"ID": "1", "Labeled Data": "https://x/a.jpg", "External ID": "a.jpg", "Label": label}])
+
+
+@sample("odgt")
+def odgt(root: Path) -> None:
+    for part in ("train", "val"):
+        put(root / "Images" / f"{part},1a0b.jpg", None)
+        boxes = [
+            {"fbox": [2, 3, 10, 10], "vbox": [2, 3, 9, 8], "hbox": [3, 3, 2, 2], "tag": "person", "extra": {"occ": 1}},
+            {"fbox": [20, 5, 10, 20], "vbox": [20, 5, 10, 20], "tag": "mask", "extra": {"ignore": 1}},
+        ]
+        put(root / f"annotation_{part}.odgt", json.dumps({"ID": f"{part},1a0b", "gtboxes": boxes}) + "\n")
+
+
+@sample("isat")
+def isat(root: Path) -> None:
+    put(root / "a.jpg", None)
+    info = {"description": "ISAT", "folder": "/home/me", "name": "a.jpg", "width": 60, "height": 40, "depth": 3}
+    rest = {"area": 1.0, "layer": 1.0, "bbox": None, "iscrowd": False, "note": ""}
+    objects = [
+        {"category": "cat", "group": 1, "segmentation": [[2, 3], [12, 3], [12, 13]], **rest},
+        {"category": "dog", "group": 2, "segmentation": [[20, 5], [30, 5], [30, 25.5]], **rest},
+        {"category": "dog", "group": 2, "segmentation": [[40, 5], [50, 5], [50, 25]], **rest},
+    ]
+    put(root / "a.json", {"info": info, "objects": objects})
+    put(root / "isat.yaml", "label:\n- color: '#000000'\n  name: __background__\n- color: '#ef2929'\n  name: dog\n")
+
+
 @sample("imagefolder")
 def imagefolder(root: Path) -> None:
     for part in ("train", "test"):
@@ -568,7 +703,7 @@ def _with_value(content: bytes, at: int, value: bytes) -> bytes:
     return content[:start] + value + content[end:]
 
 
-TEXTS = {".json", ".csv", ".txt", ".xml", ".jsonl", ".ini", ".pbtxt"}
+TEXTS = {".json", ".csv", ".txt", ".xml", ".jsonl", ".ini", ".pbtxt", ".manifest", ".ndjson", ".odgt"}
 
 
 @pytest.mark.parametrize("name", SAMPLES)
