@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cvtune.cli_parts import AsJson, console, print_json, print_receipt, print_table, verb
+from cvtune.cli_parts import AsJson, folds, print_json, print_receipt, print_table, verb
 
 __all__ = ["check", "convert", "draw", "init", "merge", "split", "stats"]
 
@@ -131,8 +131,10 @@ def stats(
         return
     from cvtune.data.stats_table import stats_tables
 
-    for table in stats_tables(found):
-        console().print(table)
+    for n, (columns, rows) in enumerate(stats_tables(found)):
+        if n and not folds():
+            typer.echo()
+        print_table(columns, rows)
     for path in found.plots:
         typer.echo(f"plot: {path}")
 

@@ -44,6 +44,7 @@ class Staging:
         self._aside = aside
         self._prefix = f"{self.folder}{os.sep}"
         self._made: set[str] = set()
+        self._removed: list[str] = []
 
     def write(self, path: Path, content: bytes | Iterable[bytes]) -> None:
         """Write a file of the folder."""
@@ -76,6 +77,10 @@ class Staging:
             shutil.copyfile(source, target)
         tick()
 
+    def remove(self, name: str) -> None:
+        """Take a file of an earlier result out of the folder, once the new one appears."""
+        self._removed.append(name)
+
     def publish(self) -> None:
         """Move everything into place; Ctrl-C waits until that is done."""
         if self._aside is None:
@@ -85,6 +90,8 @@ class Staging:
         os.chmod(self._aside, 0o777 & ~umask)
         with _uninterrupted():
             _move(self._aside, self.folder)
+            for name in self._removed:
+                (self.folder / name).unlink(missing_ok=True)
 
     def holds(self, path: Path) -> bool:
         """Whether a file lies in the folder."""

@@ -62,7 +62,9 @@ def tiny(data: Checked) -> Iterator[Example]:
 def giant(data: Checked) -> Iterator[Example]:
     """Boxes that are the whole image, nearly."""
     for part in data.own:
-        yield from _examples(part, _area(part.boxes_xyxy) >= GIANT * part.sizes_wh.prod(axis=1))
+        sizes = part.sizes_wh
+        seen = np.clip(part.boxes_xyxy, 0, np.concatenate([sizes, sizes], axis=1))
+        yield from _examples(part, _area(seen) >= GIANT * sizes.prod(axis=1))
 
 
 def doubled(data: Checked) -> Iterator[Example]:

@@ -115,11 +115,16 @@ def near_leaks(data: Checked) -> Iterator[Example]:
 def unlabeled(data: Checked) -> Iterator[Example]:
     """Images beside the listed ones that no part lists, and images without a file of labels."""
     listed = {image.path for part in data.parts for image in part.dataset.images if image.path}
-    dropped = {event.where for part in data.own for event in part.events if event.images}
-    for folder in sorted({path.parent for path in listed}):
+    dropped = {(event.where, event.detail) for part in data.own for event in part.events if event.images}
+    named = _named(data)
+    # What was not read may name the others.
+    for folder in sorted({path.parent for path in listed}) if data.whole else ():
         for path in sorted(folder.iterdir()):
-            known = path in listed or any(where.endswith(path.stem) or path.name in where for where in dropped)
-            if path.suffix.lower() in IMAGE_SUFFIXES and not known:
+            known = path in listed or any(
+                where.endswith(path.stem) or path.name in where or path.name in detail for where, detail in dropped
+            )
+            hidden = path.name.startswith(".")
+            if path.suffix.lower() in IMAGE_SUFFIXES and not known and not hidden and path.stem not in named:
                 yield data.own[0].example("no annotation file names it", file=path.name)
     if data.format == "yolo":
         for part in data.own:
@@ -159,6 +164,13 @@ def _facts_of(part: CheckedPart, data: Checked) -> dict[Path, ImageFacts]:
 def _label_stems(part: CheckedPart) -> dict[str, Path]:
     """Stem -> annotation file, where each image has a file of its own."""
     return {file.stem: file for file in part.files} if len(part.files) > 1 else {}
+
+
+def _named(data: Checked) -> set[str]:
+    """Stems of all annotation files, those too that no list names, where each image has a file of its own."""
+    files = {(f.parent, f.suffix) for part in data.own for f in part.files if len(part.files) > 1}
+    folders = sorted(file for file in files if file[1].lower() not in IMAGE_SUFFIXES)
+    return {path.stem for folder, suffix in folders for path in folder.iterdir() if path.suffix == suffix}
 
 
 def _stem(file_name: str) -> str:

@@ -84,11 +84,15 @@ class CheckedPart:
 
 @dataclass(frozen=True)
 class Checked:
-    """Everything that checks look at: parts, and facts of the image files that were found."""
+    """Everything that checks look at: parts, and facts of the image files that were found.
+
+    `whole` is false of one part of a set, or one file of several, beside which other images may rightly lie.
+    """
 
     format: str
     parts: tuple[CheckedPart, ...]
     facts: Mapping[Path, ImageFacts] = field(default_factory=dict)
+    whole: bool = True
 
     @cached_property
     def own(self) -> tuple[CheckedPart, ...]:

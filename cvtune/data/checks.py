@@ -241,7 +241,8 @@ def check_dataset(
     parts = [_part(own, part) for part in own.parts]
     parts += [_part(other, part, other=True) for other in others for part in other.parts]
     files = [image.path for part in parts for image in part.dataset.images if image.path is not None]
-    return run_checks(Checked(own.format, tuple(parts), look_at_images(files)), own.evidence)
+    whole = subset is None and not _has_siblings(Path(path))
+    return run_checks(Checked(own.format, tuple(parts), look_at_images(files), whole), own.evidence)
 
 
 def run_checks(data: Checked, evidence: str = "") -> Report:
@@ -261,6 +262,12 @@ def run_checks(data: Checked, evidence: str = "") -> Report:
         {part.name or "all": len(part.dataset.annotations) for part in data.own},
         tuple(findings),
     )
+
+
+def _has_siblings(path: Path) -> bool:
+    """Whether other annotation files may lie beside a file."""
+    beside = path.parent.iterdir() if path.is_file() else ()
+    return any(other.suffix == path.suffix and other.name not in {path.name, "receipt.json"} for other in beside)
 
 
 def _part(source: Parts, part: Part, other: bool = False) -> CheckedPart:

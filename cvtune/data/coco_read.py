@@ -153,13 +153,19 @@ def _images(file: CocoFile, finder: ImageFinder, path: Path, receipt: Receipt | 
             receipt.repair("image-size-implausible", who, f"{width} x {height} pixels")
             width = height = None
         if _no_size(width, height):
+            code, fault = "image-size-missing", f"no width and height, and {file_name} was not found"
             if where_found is not None:
-                width, height = _size_wh_of_file(where_found)
-                if receipt is not None:
-                    receipt.repair("image-size-filled", who, f"{file_name} is {width} x {height} pixels")
+                try:
+                    width, height = _size_wh_of_file(where_found)
+                except DataError as error:
+                    if receipt is None:
+                        raise
+                    code, fault = "image-unreadable", str(error)
+            if width and receipt is not None:
+                receipt.repair("image-size-filled", who, f"{file_name} is {width} x {height} pixels")
             elif receipt is not None:
                 # It stays listed, for its annotations to be told apart from those of unknown images.
-                receipt.drop_image("image-size-missing", who, f"no width and height, and {file_name} was not found")
+                receipt.drop_image(code, who, fault)
                 found[image_id] = Image(image_id, file_name, 0, 0)
                 continue
         elif receipt is not None and type(width) is type(height) is str and whole(width) and whole(height):

@@ -12,7 +12,7 @@ from cvtune.data.formats import ReadSource, load_format
 from cvtune.data.merge import with_joint_categories
 from cvtune.data.parts import Part, Parts, read_parts, without_collection
 from cvtune.data.receipt import Receipt
-from cvtune.data.record import keep_sources, refuse_losses, write_record
+from cvtune.data.record import keep_sources, refuse_beside, refuse_losses, write_record
 from cvtune.data.within import within_images
 from cvtune.meter import stage
 from cvtune.staging import staged
@@ -73,11 +73,10 @@ def convert(
         source = _fitted(source, hasattr(writer, "write_index"))
     with staged(dst, keep=not dry_run) as staging:
         for part in source.parts:
-            target = dst if part.name is None else dst / part.name
-            if to_format == "coco":
-                target = dst / f"{part.name or 'annotations'}.json"
+            target = _target(dst, to_format, part.name)
             if not dry_run:
                 keep_sources(part.receipt.files, target, source.format == to_format)
+                refuse_beside(part.receipt.files, target)
             whole = ReadSource(source.path, images, subset or part.name, origin)
             _write(part, to_format, target)
             if place is not None:
@@ -93,6 +92,15 @@ def convert(
             refuse_losses(receipt)
         write_record(staging, receipt, [source], {"format": to_format})
     return receipt
+
+
+def _target(dst: Path, format: str, part: str | None) -> Path:
+    """The file or folder of a part: formats of one file for each part have them side by side."""
+    if format in AS_THEY_ARE:
+        return dst / f"{part or 'annotations'}.json"
+    if format == "datumaro" and part is not None:
+        return dst / "annotations" / f"{part}.json"
+    return dst if part is None else dst / part
 
 
 def _fitted(source: Parts, numbered: bool) -> Parts:

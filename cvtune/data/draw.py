@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cvtune.data.coco import Rle
 from cvtune.data.geometry import rle_to_mask
 
-__all__ = ["Object", "class_colour", "draw_objects", "side_by_side"]
+__all__ = ["Object", "class_colour", "draw_objects", "in_ascii", "side_by_side"]
 
 Object = tuple[tuple[float, float, float, float], str, float | None, Rle | None]
 """Box as left, top, width, height in pixels; class name; score or None; mask or None."""
@@ -68,7 +68,7 @@ def draw_objects(rgb: _Rgb, objects: Iterable[Object]) -> _Rgb:
                 cv2.rectangle(out, first, last, class_colour(name), 1)
     taken: list[_Rectangle] = []
     for box, name, score, _ in listed:
-        text = _ascii(name) if score is None else f"{_ascii(name)} {score:.2f}"
+        text = _short(name) if score is None else f"{_short(name)} {score:.2f}"
         _label(out, text, _rectangle(box, width, height), class_colour(name), scale, taken)
     return out
 
@@ -95,17 +95,22 @@ def _rectangle(box_xywh: Sequence[float], width: int, height: int) -> _Rectangle
     return left, top, min(max(left + 1, round(x + w)), width), min(max(top + 1, round(y + h)), height)
 
 
-def _ascii(name: str) -> str:
+def in_ascii(name: str) -> str:
     """A name in the characters that OpenCV's font has: accents are left out, other scripts become question marks."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    plain = "".join(c if " " <= c <= "~" else "?" for c in plain)
+    return "".join(c if " " <= c <= "~" else "?" for c in plain)
+
+
+def _short(name: str) -> str:
+    plain = in_ascii(name)
     return plain if len(plain) <= LONGEST_NAME else plain[: LONGEST_NAME - 3] + "..."
 
 
 def _label(
     out: _Rgb, text: str, box: _Rectangle, colour: tuple[int, int, int], scale: float, taken: list[_Rectangle]
 ) -> None:
-    (text_width, text_height), base = cv2.getTextSize(text, FONT, scale, 1)
+    weight = max(1, round(scale))  # of a letter's lines, in pixels
+    (text_width, text_height), base = cv2.getTextSize(text, FONT, scale, weight)
     width, height = text_width + 2, text_height + base + 1
     left, top, _, bottom = box
     x = max(0, min(left, out.shape[1] - width))
@@ -117,7 +122,7 @@ def _label(
     # The luma of ITU-R BT.601.
     light = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 140
     ink = (0, 0, 0) if light else (255, 255, 255)
-    cv2.putText(out, text, (place[0] + 1, place[1] + text_height + 1), FONT, scale, ink, 1, cv2.LINE_AA)
+    cv2.putText(out, text, (place[0] + 1, place[1] + text_height + 1), FONT, scale, ink, weight, cv2.LINE_AA)
 
 
 def _overlap(a: _Rectangle, b: _Rectangle) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -39,6 +40,8 @@ class FarImages:
         self._root = root.parent if root.name.lower() in LABEL_FOLDERS else root
         self._words = split_words(*(annotations.parts if annotations is not None else ()))
         self._by_stem: dict[str, list[tuple[str, ...]]] | None = None
+        self._folders: set[tuple[str, ...]] = set()  # of images, in lower case
+        self._known: dict[tuple[str, ...], bool] = {}
 
     def find(self, parts: Sequence[str], suffixes: tuple[str, ...], any_suffix: bool) -> Path | None:
         """The one image of that name, or of several the one in the folders that `parts` tell.
@@ -55,15 +58,23 @@ class FarImages:
         words = self._words | split_words(*parts)
         same = [found for found in self._by_stem.get(stem, ()) if any_suffix or found[-1].lower() == name]
         fitting = [found for found in same if not words or split_words(*found[:-1]) <= words]
-        if len(fitting) > 1:
-            stated = tuple(part.lower() for part in parts[:-1])
-            fitting = [f for f in fitting if stated and tuple(p.lower() for p in f[:-1])[-len(stated) :] == stated]
+        stated = _lower(parts[:-1])
+        # Where the stated folder is there, an image of that name in another one is another image.
+        if len(fitting) > 1 or self._has(stated):
+            exact = [found for found in fitting if _lower(found[:-1]) == stated]
+            fitting = exact or [f for f in fitting if stated and _lower(f[:-1])[-len(stated) :] == stated]
         return self._root.joinpath(*fitting[0]) if len(fitting) == 1 else None
 
     @property
     def root(self) -> Path:
         """The folder that is searched."""
         return self._root
+
+    def _has(self, stated: tuple[str, ...]) -> bool:
+        """Whether a folder of images is called so."""
+        if stated not in self._known:
+            self._known[stated] = any(stated and folder[-len(stated) :] == stated for folder in self._folders)
+        return self._known[stated]
 
     def _listed(self, suffixes: tuple[str, ...]) -> dict[str, list[tuple[str, ...]]]:
         found: dict[str, list[tuple[str, ...]]] = {}
@@ -74,22 +85,26 @@ class FarImages:
                 suffix = next((suffix for suffix in suffixes if file.lower().endswith(suffix)), None)
                 if suffix is not None:
                     found.setdefault(file[: -len(suffix)].lower(), []).append((*above, file))
+                    self._folders.add(_lower(above))
         return found
 
 
 def images_of_sources(file: Path) -> list[FarImages]:
-    """Where the images of a file that cvtune made may be: below what it was made from, as receipt.json beside it says.
+    """Where the images of a file that cvtune made may be, as receipt.json beside it says.
 
-    The folders of the file's own split count first.
+    That is in the folders where they were found, and below what it was made from; the folders of the file's own split
+    count first.
     """
     try:
         record = msgspec.json.decode((file.parent / "receipt.json").read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     said = record.get("from") if isinstance(record, dict) else None
-    paths = [s.get("path") for s in (said if isinstance(said, list) else [said]) if isinstance(s, dict)]
+    sources = [source for source in (said if isinstance(said, list) else [said]) if isinstance(source, dict)]
+    listed = [source["images"] for source in sources if isinstance(source.get("images"), list)]
+    paths = [*chain.from_iterable(listed), *(source.get("path") for source in sources)]
     roots = [Path(path) for path in paths if isinstance(path, str) and os.path.isabs(path) and os.path.exists(path)]
-    folders = [root if root.is_dir() else root.parent for root in roots]
+    folders = dict.fromkeys(root if root.is_dir() else root.parent for root in roots)
     return [FarImages(folder, own) for own in (file, None) for folder in folders]
 
 
@@ -107,3 +122,7 @@ def split_words(*parts: str) -> frozenset[str]:
     """The splits that occur in names of files and folders: train2017 and training_images are train."""
     words = {word for part in parts for word in re.split(r"[^a-z]+", part.lower())}
     return frozenset(SPLITS[word] for word in words & SPLITS.keys())
+
+
+def _lower(parts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(part.lower() for part in parts)

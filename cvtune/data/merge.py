@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cvtune.data.coco import Annotation, Category, Dataset, Id, Image
 from cvtune.data.receipt import Receipt
 
-__all__ = ["merge_datasets", "with_joint_categories"]
+__all__ = ["merge_datasets", "with_joint_categories", "with_names_apart"]
 
 
 def merge_datasets(datasets: Sequence[Dataset], where: str, receipt: Receipt) -> Dataset:
@@ -63,6 +64,32 @@ def with_joint_categories(datasets: Sequence[Dataset], where: str, receipt: Rece
             annotations=tuple(replace(a, category_id=ids[a.category_id]) for a in dataset.annotations),
         )
         for dataset, ids in zip(datasets, maps, strict=True)
+    ]
+
+
+def with_names_apart(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """The sets, with images of one name called by their path below the folder that all found images share.
+
+    Else a file that lists the images of several sets could not say which one it means.
+    """
+    uses = Counter(name for dataset in datasets for name in {image.file_name for image in dataset.images})
+    files = [image.path.resolve() for d in datasets for image in d.images if image.path is not None]
+    if not files or max(uses.values(), default=0) < 2:
+        return list(datasets)
+    common = files[0].parent
+    while not all(file.is_relative_to(common) for file in files):
+        common = common.parent
+    return [
+        replace(
+            dataset,
+            images=tuple(
+                replace(image, file_name=image.path.resolve().relative_to(common).as_posix())
+                if image.path is not None and uses[image.file_name] > 1
+                else image
+                for image in dataset.images
+            ),
+        )
+        for dataset in datasets
     ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cvtune.data.coco import Category, Dataset, Id, save_coco
 from cvtune.data.leaks import note_leaks
-from cvtune.data.merge import merge_datasets
+from cvtune.data.merge import merge_datasets, with_names_apart
 from cvtune.data.parts import read_parts
 from cvtune.data.receipt import Receipt
 from cvtune.data.record import keep_sources, write_record
@@ -48,7 +48,7 @@ def merge_sets(
             )
     receipt = Receipt.merge(*(source.rest for source in sources), *(part.receipt for part in parts))
     datasets = [rename_classes(part.dataset, rename) for part in parts]
-    merged = merge_datasets(_apart(datasets), str(dst), receipt)
+    merged = merge_datasets(with_names_apart(datasets), str(dst), receipt)
     note_leaks({str(dst): merged.images}, receipt)
     names = {category.id: category.name for category in merged.categories}
     # Renamed classes leave under the name that they came by: the sums are of the same objects.
@@ -102,26 +102,3 @@ def rename_classes(dataset: Dataset, rename: Mapping[str, str]) -> Dataset:
 def _names_of(dataset: Dataset) -> dict[Id, str]:
     """Category id -> name."""
     return {category.id: category.name for category in dataset.categories}
-
-
-def _apart(datasets: Sequence[Dataset]) -> list[Dataset]:
-    """The sets, with images of one name called by their path below the folder that all found images share."""
-    uses = Counter(name for dataset in datasets for name in {image.file_name for image in dataset.images})
-    files = [image.path.resolve() for d in datasets for image in d.images if image.path is not None]
-    if not files or max(uses.values(), default=0) < 2:
-        return list(datasets)
-    common = files[0].parent
-    while not all(file.is_relative_to(common) for file in files):
-        common = common.parent
-    return [
-        replace(
-            dataset,
-            images=tuple(
-                replace(image, file_name=image.path.resolve().relative_to(common).as_posix())
-                if image.path is not None and uses[image.file_name] > 1
-                else image
-                for image in dataset.images
-            ),
-        )
-        for dataset in datasets
-    ]

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from cvtune.data.coco import Image
-from cvtune.data.formats.writing import flat_key, flat_name, relative_name, unique_key
+from cvtune.data.formats.writing import flat_key, flat_name, labels_key, relative_name
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 from cvtune.meter import stage
@@ -19,7 +19,7 @@ __all__ = ["place_images"]
 # The folder of images that belongs to a format, below its own; others have them beside the annotations.
 FOLDERS = MappingProxyType(
     {
-        "yolo": "images", "voc": "JPEGImages", "coco": "images", "cvat": "images", "kitti": "image_2", "dota": "images",
+        "yolo": "images", "voc": "JPEGImages", "cvat": "images", "kitti": "image_2", "dota": "images",
         "supervisely": "ds0/img", "datumaro": "images/default", "masks": "images",
     }
 )  # fmt: skip
@@ -34,7 +34,8 @@ def place_images(
     Args:
         images: of one part; those that are nowhere are noted.
         format: the format written.
-        target: where its annotations are: a folder, or a COCO file, whose images lie in a folder of its name.
+        target: where its annotations are: a folder, or a file of COCO, LVIS or Datumaro, whose images lie in a folder
+            of its name.
         how: whether to copy or to leave symbolic links.
         staging: of the whole output.
         receipt: gets a note of missing images, and of those taken out of annotation files.
@@ -44,8 +45,9 @@ def place_images(
         DataError: two images would get the same name.
     """
     folder = target / FOLDERS.get(format, "")
-    if format == "coco":
-        folder = target.parent / "images" / (target.stem if target.stem != "annotations" else "")
+    if target.suffix == ".json":
+        top = target.parent.parent if format == "datumaro" else target.parent
+        folder = top / "images" / (target.stem if target.stem != "annotations" else "")
     missing: dict[str, str] = {}
     taken: set[str] = set()
     owners: dict[str, Path] = {}
@@ -76,7 +78,7 @@ def _name(file_name: str, format: str, taken: set[str]) -> str:
     """What the format's writer calls an image; it renames where a.jpg and a.png, or a/b.jpg, would share a file."""
     name = relative_name(file_name)
     if format == "yolo":
-        return unique_key(file_name, taken) + PurePosixPath(name).suffix
+        return labels_key(file_name, taken) + PurePosixPath(name).suffix
     if format in {"kitti", "dota"}:
         return flat_key(file_name, taken) + PurePosixPath(name).suffix
     return flat_name(file_name, taken) if format == "supervisely" else name

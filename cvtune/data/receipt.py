@@ -19,8 +19,11 @@ Classes = Mapping[str, int] | Mapping[str | None, int]
 
 # What is not dropped, but still loses something.
 LOSSES = frozenset(
-    {"box-rounded", "holes-filled", "mask-clipped", "mask-missing-file", "mask-not-read", "rotation-lost"}
-)
+    {
+        "box-rounded", "holes-filled", "mask-as-rotated-box", "mask-clipped", "mask-missing-file", "mask-not-read",
+        "rotation-lost",
+    }
+)  # fmt: skip
 # Annotations whose shape came out least like it was are named one by one.
 WORST = 10
 # A terminal's table has this many rows at most, of texts this long.
@@ -113,7 +116,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "they were taken to be drawn on the turned image.",
         "image-exif-ignored": "The annotation's size is that of the stored pixels, so a copy without EXIF was made.",
         "image-exif-turned": "The annotation's size is that of the turned image, so a turned copy was made.",
-        "image-ids-renumbered": "Sources share image ids; the images of the split got new ones.",
+        "image-ids-renumbered": "Sources share image ids; the images got new ones.",
         "image-missing": "The image file was not found.",
         "image-mode": "An unusual pixel format was turned into 8-bit RGB, in a copy.",
         "image-not-listed": "The annotation belongs to an image that is not listed.",
@@ -137,6 +140,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "file-skipped": "A file in the folder is not an annotation of this format.",
         "images-not-written": "The format finds labels by the place of the image; images are not copied.",
         "keypoints-lost": "Keypoints are not read.",
+        "output-removed": "An earlier call wrote the file into this folder; the new result has none of its name.",
         "label-missing": "The image has no file of labels and was read as one without objects.",
         "object-doubled": "Objects of one image repeat the same class and coordinates; they were kept.",
         "object-deleted": "The tool keeps the object in the file, marked as deleted.",

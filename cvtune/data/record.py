@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +16,12 @@ from cvtune.meter import stage
 from cvtune.runs import write_json
 from cvtune.staging import Staging
 
-__all__ = ["keep_sources", "refuse_losses", "write_record"]
+__all__ = ["keep_sources", "refuse_beside", "refuse_losses", "write_record"]
 
 # An error names this many reasons.
 NAMED = 5
+# The record names this many folders of images, else the one above them all.
+MOST_FOLDERS = 20
 
 
 def write_record(staging: Staging, receipt: Receipt, sources: Sequence[Parts], to: Mapping[str, Any]) -> None:
@@ -31,7 +34,10 @@ def write_record(staging: Staging, receipt: Receipt, sources: Sequence[Parts], t
         to: the format written, and what else the verb did.
     """
     outputs = [{"path": f.path, "sha256": f.sha256, "bytes": f.bytes} for f in staging.files.values()]
-    described = [{"format": s.format, "evidence": s.evidence, "path": os.path.abspath(s.path)} for s in sources]
+    described = [_described(source) for source in sources]
+    for old in _outdated(staging, receipt):
+        staging.remove(old)
+        receipt.note("output-removed", old, "")
     files = list(dict.fromkeys(receipt.files))
     bases = [source.path if source.path.is_dir() else source.path.parent for source in sources]
     with stage("hashing what was read", len(files)) as current:
@@ -70,6 +76,19 @@ def keep_sources(sources: Sequence[Path], target: Path, same_format: bool) -> No
         raise DataError(f"{target}: the output would replace the source; choose another folder with `-o`")
 
 
+def refuse_beside(sources: Sequence[Path], target: Path) -> None:
+    """Refuse to write a JSON file among those of a source of JSON files: they would be read as parts of one set.
+
+    Raises:
+        DataError: it would lie there, under another name than the source's.
+    """
+    if target.suffix != ".json" or not all(source.suffix == ".json" for source in sources):
+        return
+    if target.parent.resolve() in {source.resolve().parent for source in sources}:
+        raise DataError(f"{target}: the output would lie among the source's files, and be read with them; choose "
+                        "another folder with `-o`")  # fmt: skip
+
+
 def refuse_losses(receipt: Receipt) -> None:
     """For `--strict`.
 
@@ -81,6 +100,38 @@ def refuse_losses(receipt: Receipt) -> None:
         named = "; ".join(f"{code} ({n:,}), the first: {example}" for code, n, example in losses[:NAMED])
         more = f"; and {len(losses) - NAMED} more reasons" if len(losses) > NAMED else ""
         raise DataError(f"--strict: something would be lost: {named}{more}; leave --strict out to accept it")
+
+
+def _described(source: Parts) -> dict[str, Any]:
+    """What was read, and, where images were found elsewhere, in which folders."""
+    path = os.path.abspath(source.path)
+    said = {"format": source.format, "evidence": source.evidence, "path": path}
+    below = os.path.join(path if source.path.is_dir() else os.path.dirname(path), "")
+    folders: dict[str, None] = {}
+    for image in (image for part in source.parts for image in part.dataset.images):
+        file, name = os.path.abspath(image.path) if image.path is not None else "", image.file_name.replace("\\", "/")
+        if file and not file.startswith(below):
+            folders[file[: -len(name) - 1] if file.endswith(f"/{name}") else os.path.dirname(file)] = None
+    listed = list(folders) if len(folders) <= MOST_FOLDERS else [os.path.commonpath(folders)]
+    return said | ({"images": listed} if listed else {})
+
+
+def _outdated(staging: Staging, receipt: Receipt) -> list[str]:
+    """What the receipt in the folder says that an earlier call wrote, and nobody has changed or now reads."""
+    try:
+        record = json.loads((staging.folder / "receipt.json").read_bytes())
+        outputs = [(str(file["path"]), file["sha256"]) for file in record["outputs"]]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []
+    read = {os.path.realpath(file) for file in receipt.files}
+    old = []
+    for name, digest in outputs:
+        file = staging.folder / name
+        if name in staging.files or not staging.holds(file) or os.path.realpath(file) in read or not file.is_file():
+            continue
+        if _hashed(file)[0] == digest:
+            old.append(name)
+    return old
 
 
 def _hashed(file: Path) -> tuple[str, int]:

@@ -79,15 +79,19 @@ def assign_splits(groups: Sequence[str], val: float, test: float = 0.0, seed: in
     return [split[group] for group in groups]
 
 
-def split_dataset(dataset: Dataset, spec: SplitSpec, stratify: bool = False) -> dict[str, Dataset]:
+def split_dataset(
+    dataset: Dataset, spec: SplitSpec, stratify: bool = False, groups: Sequence[str] | None = None
+) -> dict[str, Dataset]:
     """The parts of a data set ("train", "val" and, where asked, "test"); all keep its categories and ids.
 
-    With `stratify` each part gets its share of every class too, but new images may move old ones.
+    With `stratify` each part gets its share of every class too, but new images may move old ones. `groups` are those of
+    the images, where not the images' own names and fields decide.
 
     Raises:
         DataError: as `group_of` and `assign_splits`.
     """
-    groups = [group_of(image, spec.by) for image in dataset.images]
+    if groups is None:
+        groups = [group_of(image, spec.by) for image in dataset.images]
     assigned = assign_splits(groups, spec.val, spec.test, spec.seed)  # tells impossible splits
     if stratify:
         of_image: dict[Id, Counter[Hashable]] = {image.id: Counter() for image in dataset.images}

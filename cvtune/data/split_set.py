@@ -10,11 +10,11 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from cvtune.data.coco import Dataset, save_coco
-from cvtune.data.merge import merge_datasets
+from cvtune.data.merge import merge_datasets, with_names_apart
 from cvtune.data.parts import read_parts
 from cvtune.data.receipt import Receipt
 from cvtune.data.record import keep_sources, write_record
-from cvtune.data.split import split_dataset
+from cvtune.data.split import group_of, split_dataset
 from cvtune.errors import SpecError
 from cvtune.meter import stage
 from cvtune.spec import SplitSpec
@@ -35,7 +35,8 @@ def split_set(
 ) -> tuple[Receipt, dict[str, Any]]:
     """Write ``train.json``, ``val.json`` and, where asked, ``test.json``, and ``receipt.json``.
 
-    A set that has parts already is joined first, unless `subset` names one. Images are not copied.
+    A set that has parts already is joined first, unless `subset` names one; images that the parts call alike get the
+    folder that tells them apart into their name. Images are not copied.
 
     Args:
         path: annotations in any known format.
@@ -56,8 +57,11 @@ def split_set(
     """
     source = read_parts(path, format, images, subset, origin)
     receipt = Receipt.merge(source.rest, *(part.receipt for part in source.parts))
-    whole = merge_datasets([part.dataset for part in source.parts], str(path), receipt)
-    parts = split_dataset(whole, spec, stratify)
+    datasets = [part.dataset for part in source.parts]
+    # By the names that the set gives: a video whose frames lie in several parts stays together.
+    groups = [group_of(image, spec.by) for dataset in datasets for image in dataset.images]
+    whole = merge_datasets(with_names_apart(datasets), str(path), receipt)
+    parts = split_dataset(whole, spec, stratify, groups)
     got = {name: _contents(part) for name, part in parts.items()}
     how = {"val": spec.val, "test": spec.test, "by": spec.by, "seed": spec.seed, "stratify": stratify}
     counts = ", ".join(f"{name} {len(part.images):,}" for name, part in parts.items())
@@ -81,11 +85,18 @@ def parse_split(val: float, test: float, by: str, seed: int) -> SplitSpec:
     Raises:
         SpecError: one of them is wrong.
     """
+    given = {"val": val, "test": test, "by": by, "seed": seed}
     try:
-        return SplitSpec(val=val, test=test, by=by, seed=seed)
+        return SplitSpec.model_validate(given)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'shares'}: {e['msg']}" for e in error.errors())
-        raise SpecError(f"split: {told}; --by takes image, prefix or field:NAME") from None
+        told = {str(e["loc"][0]) if e["loc"] else "": e["msg"].removeprefix("Value error, ") for e in error.errors()}
+    wrong = [
+        f"--{key} {given[key]}: {message[:1].lower()}{message[1:]}" if key in ("val", "test", "seed")
+        else f"--by: got {by!r}; allowed: image, prefix or field:NAME" if key == "by"
+        else message
+        for key, message in told.items()
+    ]  # fmt: skip
+    raise SpecError(f"split: {'; '.join(wrong)}")
 
 
 def _contents(part: Dataset) -> Mapping[str, Any]:

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.box import SIMPLE_HEAD
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from cvtune.data.set_stats import SetStats
 from cvtune.data.statistics import Quantiles
 
@@ -19,9 +14,9 @@ MOST_CLASSES = 30
 BAR = 24
 
 
-def stats_tables(stats: SetStats) -> Iterator[RenderableType]:
-    """What to print: parts, classes, the fit to a spec."""
-    yield _table(["", *stats.parts], _rows(stats))
+def stats_tables(stats: SetStats) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Tables to print, each as its columns and rows: parts, classes, the fit to a spec."""
+    yield ["", *stats.parts], _rows(stats)
     counts: dict[str, list[int]] = {}
     for n, part in enumerate(stats.parts.values()):
         for name, found in part.classes.items():
@@ -34,9 +29,9 @@ def stats_tables(stats: SetStats) -> Iterator[RenderableType]:
     ]
     if len(ranked) > MOST_CLASSES:
         rows.append([f"... {len(ranked) - MOST_CLASSES:,} more classes", *[""] * (len(stats.parts) + 1)])
-    yield _table(["objects of class", *stats.parts, ""], rows)
+    yield ["objects of class", *stats.parts, ""], rows
     if stats.anchors:
-        yield _table(["against the spec", *stats.anchors], _fits(stats))
+        yield ["against the spec", *stats.anchors], _fits(stats)
 
 
 def _rows(stats: SetStats) -> list[list[str]]:
@@ -89,10 +84,3 @@ def _said(quantiles: Quantiles | None) -> str:
         return "-"
     q = quantiles
     return f"{q.min:g} .. [{q.p25:g}  {q.p50:g}  {q.p75:g}] .. {q.max:g}"
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> Table:
-    table = Table(*columns, box=SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table

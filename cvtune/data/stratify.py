@@ -28,7 +28,7 @@ def assign_stratified(
         seed: another seed gives another split where there is a choice.
     """
     names = list(shares)
-    columns = {label: i for i, label in enumerate(dict.fromkeys(label for found in labels for label in found))}
+    columns = {label: i for i, label in enumerate(sorted({label for found in labels for label in found}, key=repr))}
     images = Counter(groups)
     order = sorted(images, key=lambda group: _hash(seed, "", group))
     row = {group: i for i, group in enumerate(order)}

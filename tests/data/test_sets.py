@@ -76,9 +76,9 @@ def test_new_images_move_no_old_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"val": 1.5}, "split: val: .*less than 1"),
-        ({"val": 0.6, "test": 0.5}, "split: .*below 1"),
-        ({"by": "folder"}, "split: by: .*--by takes image, prefix or field:NAME"),
+        ({"val": 1.5}, r"^split: --val 1\.5: input should be less than 1$"),
+        ({"val": 0.6, "test": 0.5}, r"^split: got val 0\.6 and test 0\.5; their sum must be below 1, the rest is"),
+        ({"by": "folder"}, "^split: --by: got 'folder'; allowed: image, prefix or field:NAME$"),
     ],
 )
 def test_impossible_shares_are_told_in_one_line(options: dict[str, Any], message: str) -> None:

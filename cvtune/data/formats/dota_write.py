@@ -19,7 +19,7 @@ from cvtune.data.formats.writing import (
     place_of,
     plain,
 )
-from cvtune.data.geometry import mask_to_polygons, rle_to_mask
+from cvtune.data.geometry import mask_to_polygons, rle_iou, rle_to_mask, segmentation_to_rle
 from cvtune.data.outlines import box_polygon
 from cvtune.data.receipt import Receipt
 from cvtune.runs import write_text
@@ -93,5 +93,8 @@ def _corners(annotation: Annotation, image: Image, name: str, receipt: Receipt) 
         return None
     found = cv2.boxPoints(cv2.minAreaRect(points.astype(np.float32)))
     corners: Polygon = np.array(np.round(found, 2), np.float64).reshape(-1)
-    receipt.repair("mask-as-rotated-box", place_of(annotation, image), f"{len(points)} corners of its outline", name)
+    size_hw = (image.height, image.width)
+    overlap = rle_iou(segmentation_to_rle(mask, size_hw), segmentation_to_rle((corners,), size_hw))
+    detail = f"{len(points)} corners of its outline, IoU {overlap:.4f}"
+    receipt.repair("mask-as-rotated-box", place_of(annotation, image), detail, name, overlap)
     return corners

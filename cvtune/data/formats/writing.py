@@ -17,6 +17,7 @@ __all__ = [
     "Losses",
     "flat_key",
     "flat_name",
+    "labels_key",
     "names_of",
     "note_boxes",
     "note_categories",
@@ -85,6 +86,12 @@ def unique_key(file_name: str, taken: set[str]) -> str:
         number += 1
     taken.add(key)
     return key
+
+
+def labels_key(file_name: str, taken: set[str]) -> str:
+    """As `unique_key`, without folders `images`: where images lie in one, labels are found by the last one's place."""
+    *folders, last = PurePosixPath(relative_name(file_name)).parts
+    return unique_key("/".join([*(folder for folder in folders if folder != "images"), last]), taken)
 
 
 def flat_key(file_name: str, taken: set[str]) -> str:

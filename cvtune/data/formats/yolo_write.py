@@ -11,6 +11,7 @@ import yaml
 from cvtune.data.coco import Annotation, Category, Dataset, Image
 from cvtune.data.formats.writing import (
     Losses,
+    labels_key,
     names_of,
     note_boxes,
     note_categories,
@@ -18,7 +19,6 @@ from cvtune.data.formats.writing import (
     one_polygon,
     place_of,
     relative_name,
-    unique_key,
 )
 from cvtune.data.outlines import box_polygon
 from cvtune.data.receipt import Receipt
@@ -50,7 +50,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     files: list[Path] = []
     listed: list[str] = []
     for image in dataset.images:
-        key = unique_key(image.file_name, taken)
+        key = labels_key(image.file_name, taken)
         name = key + PurePosixPath(relative_name(image.file_name)).suffix
         if name != image.file_name:
             receipt.repair("image-renamed", image.file_name, f"its labels are found as those of images/{name}")
