@@ -30,7 +30,8 @@ def ellipse_polygon(cx: float, cy: float, rx: float, ry: float, degrees: float =
     """
     radius = max(abs(rx), abs(ry))
     share = math.acos(1 - min(CLOSE / radius, 0.5)) if radius > 0 else 1.0
-    count = min(max(16, 4 * math.ceil(math.pi / share / 4)), 720)
+    # Of a radius as large as a damaged file has it, the share is 0.
+    count = min(max(16, 4 * math.ceil(math.pi / max(share, 1e-9) / 4)), 720)
     angle = np.arange(count) * (2 * math.pi / count)
     return _turned(np.stack([rx * np.cos(angle), ry * np.sin(angle)], axis=1), cx, cy, degrees)
 

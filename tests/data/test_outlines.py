@@ -32,6 +32,12 @@ def test_an_ellipse_is_close_to_its_polygon(rx: float, ry: float, degrees: float
     assert ((1 - np.hypot(*middles.T)) * max(rx, ry)).max() <= 0.0501
 
 
+def test_an_ellipse_larger_than_any_image_has_a_polygon() -> None:
+    corners = ellipse_polygon(0, 0, 1e200, 5).reshape(-1, 2)
+    assert len(corners) == 720
+    assert np.isfinite(corners).all()
+
+
 @pytest.mark.parametrize(
     ("degrees", "about", "expected"),
     [

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cvtune.data.far_images import FarImages
+from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.text_yaml import parse_yaml
 from cvtune.data.formats.texts import number, read_lines, whole
 from cvtune.data.formats.yolo_config import (
@@ -322,7 +323,11 @@ def _listed(file: Path, bases: Iterable[Path], images: Path | None) -> list[Yolo
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    """The images below a folder, in order; none in the root of the file system, which no set means by `/`."""
+    root = folder.resolve()
+    if root.parent == root:
+        return []
+    return sorted(folder.joinpath(*parts) for parts in names_in(folder, tuple(IMAGE_SUFFIXES), deep=True))
 
 
 def _apart(items: list[YoloItem], bases: list[Path]) -> Iterator[YoloItem]:

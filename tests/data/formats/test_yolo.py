@@ -30,6 +30,7 @@ UTF16 = b"\xff\xfe" + f"{AB}train: images\n".encode("utf-16-le")
         ({"data.yaml": "names: {0: a, 1: b}\npath: .\ntrain: images\n", **BOTH}, ""),
         # `path` of another machine, or of the tool's own folder.
         ({"d.yaml": AB + "path: /no/set\ntrain: images\n", **BOTH}, ""),
+        ({"d.yaml": AB + "train: /\n", **BOTH}, ""),
         ({"d.yaml": AB + "path: set\ntrain: images\n", "set/images/x.jpg": 0, "set/labels/x.txt": ROW}, ""),
         ({"d.yaml": AB + "train: t.txt\n", "t.txt": "./images/x.jpg\n", **BOTH}, ""),
         ({"d.yaml": AB + "train: [t.txt]\n", "t.txt": "images\\x.jpg\r\n", **BOTH}, ""),
