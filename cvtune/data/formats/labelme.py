@@ -1,4 +1,4 @@
-"""LabelMe JSON (the desktop tool, and those that write its files), and ISAT's: one file an image."""
+"""LabelMe JSON (the desktop tool, and those that write its files): one file an image."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _scan(source: ReadSource, receipt: Receipt) -> _Scan:
     entries: dict[Path, Entry] = {}
     skipped: list[Path] = []
     for file in files.files:
-        document = _of_isat(read_json(file, receipt, files.label(file)))
+        document = read_json(file, receipt, files.label(file))
         if isinstance(document, dict) and "shapes" in document:
             entries[file] = _entry(document, file, files.label(file), finders)
         else:
@@ -119,41 +119,7 @@ def _scan(source: ReadSource, receipt: Receipt) -> _Scan:
 
 def _is_labelme(file: Path) -> bool:
     top = json_top(file)
-    if top is None:
-        return False
-    labelme = "shapes" in top.keys and bool({"imagePath", "imageData", "imageHeight"} & set(top.keys))
-    return labelme or ("objects" in top.keys and _is_isat(top.get("info")))
-
-
-def _is_isat(info: Any) -> bool:
-    return isinstance(info, dict) and {"name", "width", "height"} <= info.keys()
-
-
-def _of_isat(document: Any) -> Any:
-    """A file of ISAT in the words of LabelMe; another as it is.
-
-    Polygons of one category and group are one object, as in LabelMe; an object without a polygon is its box.
-    """
-    if not isinstance(document, dict) or "shapes" in document or not _is_isat(document.get("info")):
-        return document
-    info, objects = document["info"], document.get("objects")
-    if isinstance(objects, list):
-        objects = [_shape_of_isat(item) if isinstance(item, dict) else item for item in objects]
-    size = {"imageWidth": info["width"], "imageHeight": info["height"]}
-    return {"shapes": objects, "imagePath": info["name"], **size}
-
-
-def _shape_of_isat(item: dict[str, Any]) -> dict[str, Any]:
-    points, box = item.get("segmentation"), item.get("bbox")
-    boxed = not points and isinstance(box, list) and len(box) == 4
-    return {
-        "label": item.get("category"),
-        "points": [box[:2], box[2:]] if boxed and isinstance(box, list) else points,
-        "shape_type": "rectangle" if boxed else "polygon",
-        "group_id": item.get("group"),
-        "description": item.get("note"),
-        "flags": {"iscrowd": item.get("iscrowd") in (True, 1)},
-    }
+    return top is not None and "shapes" in top.keys and bool({"imagePath", "imageData", "imageHeight"} & set(top.keys))
 
 
 def _entry(document: dict[str, Any], file: Path, label: str, finders: Finders) -> Entry:

@@ -168,8 +168,8 @@ def test_files_that_are_called_by_splits_are_subsets_of_one_numbering(tmp_path: 
     for name, category in ("det_train", "b"), ("det_val", "a"):
         frame = {"name": f"{name}.jpg", "labels": [{"category": category, "box2d": box(1.5, 2, 11, 12)}]}
         (tmp_path / f"{name}.json").write_text(json.dumps([frame | {"size": {"width": 60, "height": 40}}]))
-    assert load_format("bdd100k").subsets(tmp_path) == ("det_train", "det_val")
-    dataset, receipt = read("bdd100k", tmp_path, subset="det_val")
+    assert load_format("bdd100k").subsets(tmp_path) == ("train", "val")
+    dataset, receipt = read("bdd100k", tmp_path, subset="val")
     assert [c.name for c in dataset.categories] == ["a", "b"]
     assert [(i.id, i.file_name) for i in dataset.images] == [(2, "det_val.jpg")]
     assert receipt.files == [tmp_path / "det_val.json"]

@@ -125,33 +125,6 @@ def test_fields_of_x_anylabeling_are_kept(tmp_path: Path, read: Any, files: Any)
     assert [a.extra for a in read("labelme", tmp_path / "out")[0].annotations] == [said, {}]
 
 
-def test_isat(tmp_path: Path, read: Any, files: Any, codes: Any) -> None:
-    def item(category: str, group: Any, points: Any, **more: Any) -> dict[str, Any]:
-        return {"category": category, "group": group, "segmentation": points, "layer": 1.0, "note": "", **more}
-
-    far = [[50, 50], [60, 50], [60, 60]]
-    record = {
-        "info": {"description": "ISAT", "folder": "C:/x", "name": "x.jpg", "width": 100, "height": 80, "note": ""},
-        "objects": [
-            item("a", 1, SQUARE, bbox=[10, 10, 20, 20]),
-            item("a", 1, far),
-            item("a", 2, far, iscrowd=True),
-            item("b", "", far, iscrowd=0),
-            item("b", "", [], bbox=[10, 10, 20, 30]),
-            "no object",
-        ],
-    }
-    files(tmp_path, {"annotations/x.json": json.dumps(record), "images/x.jpg": (100, 80)})
-    assert detect_format(tmp_path)[0] == "labelme"
-    dataset, receipt = read("labelme", tmp_path)
-    assert [(i.file_name, i.width, i.path is not None) for i in dataset.images] == [("x.jpg", 100, True)]
-    assert [a.bbox_xywh for a in dataset.annotations] == [
-        (10, 10, 50, 50), (50, 50, 10, 10), (50, 50, 10, 10), (10, 10, 10, 20),
-    ]  # fmt: skip
-    assert [a.iscrowd for a in dataset.annotations] == [False, True, False, False]
-    assert codes(receipt, "drop") == ["value-malformed"]
-
-
 def test_images(tmp_path: Path, read: Any, files: Any, codes: Any) -> None:
     small = shape("polygon", SQUARE)
     stream = io.BytesIO()

@@ -91,6 +91,6 @@ def test_images_have_the_id_as_their_name(tmp_path: Path, read: Any, files: Any)
 def test_splits_and_errors(tmp_path: Path, read: Any) -> None:
     lines(tmp_path, [PERSON], [])
     (tmp_path / "annotation_val.odgt").write_text((tmp_path / "annotation_train.odgt").read_text() + "\n[]\n")
-    assert load_format("odgt").subsets(tmp_path) == ("annotation_train", "annotation_val")
+    assert load_format("odgt").subsets(tmp_path) == ("train", "val")
     with pytest.raises(DataError, match=r"annotation_val\.odgt: line 3: expected an object with 'ID' and 'gtboxes'"):
-        read("odgt", tmp_path, subset="annotation_train")
+        read("odgt", tmp_path, subset="train")

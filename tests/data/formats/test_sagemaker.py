@@ -113,8 +113,8 @@ def test_names_of_files(name: str, tmp_path: Path, read: Any) -> None:
 def test_splits(tmp_path: Path, read: Any) -> None:
     manifest(tmp_path, job("j", BOX), name="train.manifest")
     manifest(tmp_path, {}, job("j", BOX), name="validation.manifest")
-    assert load_format("sagemaker").subsets(tmp_path) == ("train", "validation")
-    dataset, receipt = read("sagemaker", tmp_path, subset="validation")
+    assert load_format("sagemaker").subsets(tmp_path) == ("train", "val")
+    dataset, receipt = read("sagemaker", tmp_path, subset="val")
     assert [image.id for image in dataset.images] == [3]
     assert receipt.images_dropped == 1
 
