@@ -12,7 +12,7 @@ import msgspec
 
 from cvtune.data.formats.listing import walk
 
-__all__ = ["LABEL_FOLDERS", "FarImages", "images_of_sources", "without_address"]
+__all__ = ["LABEL_FOLDERS", "FarImages", "images_of_sources", "splits_in", "without_address"]
 
 # A folder of so many folders is no data set: somebody's home, say.
 MOST_FOLDERS = 2000
@@ -37,7 +37,7 @@ class FarImages:
                 taken: parts of a set call their images alike.
         """
         self._root = root.parent if root.name.lower() in LABEL_FOLDERS else root
-        self._words = _words(annotations.parts if annotations is not None else ())
+        self._words = splits_in(annotations.parts if annotations is not None else ())
         self._by_stem: dict[str, list[tuple[str, ...]]] | None = None
 
     def find(self, parts: Sequence[str], suffixes: tuple[str, ...], any_suffix: bool) -> Path | None:
@@ -52,9 +52,9 @@ class FarImages:
             self._by_stem = self._listed(suffixes)
         name = parts[-1].lower()
         stem = next((name[: -len(suffix)] for suffix in suffixes if name.endswith(suffix)), name)
-        words = self._words | _words(parts)
+        words = self._words | splits_in(parts)
         same = [found for found in self._by_stem.get(stem, ()) if any_suffix or found[-1].lower() == name]
-        fitting = [found for found in same if not words or _words(found[:-1]) <= words]
+        fitting = [found for found in same if not words or splits_in(found[:-1]) <= words]
         if len(fitting) > 1:
             stated = tuple(part.lower() for part in parts[:-1])
             fitting = [f for f in fitting if stated and tuple(p.lower() for p in f[:-1])[-len(stated) :] == stated]
@@ -103,7 +103,7 @@ def without_address(name: str) -> str:
         return name
 
 
-def _words(parts: Sequence[str]) -> frozenset[str]:
+def splits_in(parts: Sequence[str]) -> frozenset[str]:
     """The splits that occur in names of files and folders: train2017 and training_images are train."""
     words = {word for part in parts for word in re.split(r"[^a-z]+", part.lower())}
     return frozenset(SPLITS[word] for word in words & SPLITS.keys())

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cvtune.data.far_images import FarImages
+from cvtune.data.far_images import FarImages, splits_in
 from cvtune.data.formats.entries import size_of_image
 from cvtune.data.formats.file_sets import FileSet
 from cvtune.data.formats.listing import folders_in, names_in
@@ -17,13 +17,13 @@ from cvtune.errors import DataError
 __all__ = ["IGNORED", "Beside", "known_size", "label_files"]
 
 LOOK_AT = 8
-DEEPEST = 6
+DEEPEST = 7
 IGNORED = "ignore_regions"
 """The key of `Image.extra` with regions that count neither as objects nor as background: [[x, y, w, h], ...]."""
 
 
 def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> FileSet:
-    """The text files of those folders, six deep, in which most files that hold anything are what `accept` takes.
+    """The text files of those folders, seven deep, in which most files that hold anything are what `accept` takes.
 
     Args:
         path: a folder, or one file.
@@ -51,8 +51,17 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> F
             below += [folder / name for name in names if not name.startswith(".") and name not in left]
         level = below
     files.sort()
-    tops = tuple(dict.fromkeys(file.relative_to(path).parts[0] for file in files if file.parent != path))
-    return FileSet(path, tuple(files), tops if len(tops) > 1 and all(file.parent != path for file in files) else ())
+    return _divided(path, files)
+
+
+def _divided(path: Path, files: list[Path]) -> FileSet:
+    """The files by the folders right below; those of splits may lie below others that all share."""
+    folders = [file.relative_to(path).parts[:-1] for file in files]
+    for depth in range(min(map(len, folders), default=0)):
+        tops = tuple(dict.fromkeys(above[depth] for above in folders))
+        if len(tops) > 1 and (depth == 0 or all(splits_in([top]) for top in tops)):
+            return FileSet(path.joinpath(*folders[0][:depth]), tuple(files), tops)
+    return FileSet(path, tuple(files))
 
 
 class Beside:
@@ -79,7 +88,9 @@ class Beside:
         if folder not in self._finders:
             if self._images is None:
                 near = (folder.parent, folder.parent.parent) if top else (folder.parent,)
-                places = [base / name for base in near for name in self._names] + [folder, folder.parent]
+                # label_2/train and image_2/train
+                places = [folder.parent.parent / name / folder.name for name in self._names]
+                places += [base / name for base in near for name in self._names] + [folder, folder.parent]
             else:
                 bases = [self._images / top, self._images]
                 places = [base / name for base in bases for name in self._names]

@@ -91,8 +91,13 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
 
 
 def _files(path: Path) -> list[Path]:
-    found = [path] if path.is_file() else [*sorted(path.glob("*.txt"))[:20], *sorted(path.glob("*/*.txt"))[:20]]
-    return [file for file in found if file.suffix.lower() == ".txt" and _is_wider(file)]
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".txt" and _is_wider(path) else []
+    for patterns in (("*.txt", "*/*.txt"), ("*/*/*.txt",)):
+        found = [file for pattern in patterns for file in sorted(path.glob(pattern))[:20] if _is_wider(file)]
+        if found:
+            return found
+    return []
 
 
 def _is_wider(file: Path) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image
-from cvtune.data.formats import dota, mot, visdrone, wider_face
+from cvtune.data.formats import detect_format, dota, mot, visdrone, wider_face
+from cvtune.data.parts import read_parts
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
@@ -173,3 +174,56 @@ def test_mot_sequences_that_list_different_classes_are_refused(tmp_path: Path, f
         files(tmp_path / name, {"gt/gt.txt": "1,1,11,21,3,4,1,1,1.0\n", "gt/labels.txt": listed})
     with pytest.raises(DataError, match="list different classes"):
         read("mot", tmp_path)
+
+
+KITTI = "Car 0 0 -1.5 1 2 11 12 1.5 1.6 3.9 1 1.5 20 0.5\n"
+# A set, how to name it wrongly, the subsets, and images with objects.
+LEVELS: dict[str, tuple[str, dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
+    "dota, from above": (
+        "dota", {f"{s}/{n}": v for s in ("train", "val") for n, v in {
+            "labelTxt/a.txt": "1 2 11 2 11 12 1 12 ship 0\n", "images/a.png": (40, 30)}.items()},
+        ("", "..", "../.."), ("train", "val"),
+    ),
+    "kitti, splits below": (
+        "kitti", {f"{n}": v for s in ("train", "val") for n, v in {
+            f"label_2/{s}/a.txt": KITTI, f"image_2/{s}/a.png": (40, 30)}.items()},
+        ("", ".."), ("train", "val"),
+    ),
+    "kitti, one split": (
+        "kitti", {f"{n}": v for s in ("train", "val") for n, v in {
+            f"label_2/{s}/a.txt": KITTI, f"image_2/{s}/a.png": (40, 30)}.items()},
+        ("label_2/val", "label_2/train"), (),
+    ),
+    "kitti, scenes are no splits": (
+        "kitti", {f"{n}": v for s in ("s1", "s2") for n, v in {
+            f"label_2/{s}/{s}.txt": KITTI, f"image_2/{s}/{s}.png": (40, 30)}.items()},
+        ("", ".."), (),
+    ),
+    "mot": (
+        "mot", {"MOT/train/S/gt/gt.txt": "1,1,1,2,10,10,1,1,1\n", "MOT/train/S/img1/000001.jpg": (40, 30)},
+        ("", "..", "MOT", "MOT/train", "MOT/train/S", "MOT/train/S/gt", "MOT/train/S/gt/gt.txt"), (),
+    ),
+    "wider_face": (
+        "wider_face", {"split/wider_face_train_bbx_gt.txt": "0--P/a.jpg\n1\n4 3 12 14 0 0 0 0 0 0 \n",
+                       "WIDER_train/images/0--P/a.jpg": (40, 30)},
+        ("", "..", "split", "split/wider_face_train_bbx_gt.txt"), (),
+    ),
+    "oidv4": (
+        "oidv4", {f"OID/Dataset/{s}/Cat/{n}": v for s in ("train", "test") for n, v in {
+            "Label/a.txt": "Cat 1 2 11 12\n", "a.jpg": (40, 30)}.items()},
+        ("", "..", "OID", "OID/Dataset"), ("train", "test"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LEVELS)
+def test_a_folder_too_high_or_too_low_will_do(tmp_path: Path, files: Files, case: str) -> None:
+    format, content, named, subsets = LEVELS[case]
+    root = files(tmp_path / "above" / "set", content)
+    for path in named:
+        assert detect_format((root / path).resolve())[0] == format
+        source = read_parts((root / path).resolve())
+        assert sorted(part.name for part in source.parts if part.name) == sorted(subsets), path
+        for part in source.parts:
+            assert len(part.dataset.images) == len(part.dataset.annotations) > 0, path
+            assert all(image.path is not None for image in part.dataset.images), path
