@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from cvtune.data.formats.listing import levels
+from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.errors import DataError
 
 __all__ = ["describe"]
@@ -28,8 +29,10 @@ def _listed(path: Path) -> str:
         return f"it is a {path.suffix or 'suffixless'} file of {path.stat().st_size:,} bytes"
     found = Counter("folders" if e.is_dir() else e.suffix.lower() or "suffixless" for e in path.iterdir())
     listed = ", ".join(f"{n} {kind}" for kind, n in found.most_common(6))
-    archived = "; unpack the archive" if found.keys() & ARCHIVES else ""
-    return f"the folder holds {listed or 'nothing'}{archived}"
+    advice = "; unpack the archive" if found.keys() & ARCHIVES else ""
+    if found and found.keys() <= set(IMAGE_SUFFIXES):
+        advice = ", images alone; give the folder above, that holds their annotations too"
+    return f"the folder holds {listed or 'nothing'}{advice}"
 
 
 def _first_fault(path: Path) -> str | None:

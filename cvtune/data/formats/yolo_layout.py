@@ -117,7 +117,7 @@ def _ultralytics(config: Path, images: Path | None) -> YoloLayout:
     stated = values.get("path")
     said = PurePosixPath(str(stated).replace("\\", "/")) if stated else PurePosixPath(".")
     # A relative path is meant from the tool's own folder of data sets, which is not known here.
-    bases = [here / said, here, here / said.name, here.parent / said.name]
+    bases = [here / said, here, here / said.name, here.parent / said.name, here.parent]
     parts: dict[str, tuple[YoloItem, ...]] = {}
     missing: dict[str, str] = {}
     files = [config]

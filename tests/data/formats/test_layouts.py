@@ -219,6 +219,11 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
          "train/a.jpg": PICTURE},
         "imagefolder", (), 1, {"0": 1},
     ),
+    "Hugging Face, keys of their own, three folders deep": (
+        {"data/images/train/metadata.jsonl": '{"file_name": "a.jpg", "bbox": [[1, 2, 10, 10]], "label": ["cat"]}\n',
+         "data/images/train/a.jpg": PICTURE},
+        "imagefolder", (), 1, {"cat": 1},
+    ),
     "VisDrone": (
         {"VisDrone2019-DET-train/annotations/a.txt": "1,2,10,10,1,4,0,0\n3,3,5,5,1,11,0,0,\n",
          "VisDrone2019-DET-train/images/a.jpg": PICTURE},

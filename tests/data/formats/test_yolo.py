@@ -49,6 +49,8 @@ UTF16 = b"\xff\xfe" + f"{AB}train: images\n".encode("utf-16-le")
         ({"d/classes.txt": "a\nb", "d/images/x.jpg": 0, "d/labels/x.txt": ROW}, ""),
         ({"c/d/data.yaml": AB + "train: images\n", "c/d/images/x.jpg": 0, "c/d/labels/x.txt": ROW}, ""),
         ({"yolo/custom.yaml": AB + "train: ../no/images\n", **BOTH}, ""),
+        ({"config/d.yaml": AB + "path: /content/data\ntrain: train/images\n", "train/images/x.jpg": 0,
+          "train/labels/x.txt": ROW}, ""),
         # CVAT's names of parts; any case.
         ({"data.yaml": AB + "path: .\nTrain: Train.txt\n", "Train.txt": "data/images/x.jpg\n", **BOTH}, ""),
         ({"data.yaml": AB + "holdout: holdout.txt\n", "holdout.txt": "data/images/x.jpg\n", **BOTH}, ""),
