@@ -31,7 +31,7 @@ from cvtune.data.formats.yolo_paths import (
     resolve,
     ways,
 )
-from cvtune.data.formats.yolo_rows import mostly_rows
+from cvtune.data.formats.yolo_rows import any_numbers
 from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
 from cvtune.errors import DataError
 
@@ -294,7 +294,7 @@ def _in_folder(place: Path | None, labels: Path | None, images: Path | None) -> 
             hit = finder.find(key.as_posix(), any_suffix=True) if len(key.parts) == 1 else None
             if hit is not None and hit[0] in taken and not lent:
                 hit = None
-            if hit is None and (lines := list(filter(None, read_lines(file)))) and not mostly_rows(lines):
+            if hit is None and (lines := list(filter(None, read_lines(file)))) and not any_numbers(lines):
                 continue  # a list of images, or notes
             items.append(YoloItem(hit[0] if hit else None, hit[0].name if hit else key.as_posix(), file))
     return items

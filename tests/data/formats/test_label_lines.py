@@ -44,11 +44,16 @@ def test_dota_polygons_header_and_difficult(tmp_path: Path, files: Files, read: 
         ("visdrone", "1,2,-3,4,1,3,0,0", "box-inverted"),
         ("visdrone", "1,2,0,4,1,3,0,0", "box-zero-area"),
         ("visdrone", "90,2,3,4,1,3,0,0", "box-outside"),
+        ("oidv4", "Cat 1 2 3", "row-malformed"),
+        ("oidv4", "Cat 1 x 3 4", "row-malformed"),
+        ("oidv4", "Cat 1 2 1 4", "box-zero-area"),
+        ("oidv4", "Cat 9 2 1 4", "box-inverted"),
+        ("oidv4", "Cat 90 2 93 4", "box-outside"),
     ],
 )
 def test_bad_lines(tmp_path: Path, files: Files, read: Any, form: str, line: str, code: str) -> None:
-    good = {"dota": "10 2 14 6 10 10 6 6 ship 0", "visdrone": "1,2,3,4,1,4,0,0"}[form]
-    other = {"dota": "20 2 24 6 20 10 16 6 ship 0", "visdrone": "9,2,3,4,1,4,0,0"}[form]
+    good = {"dota": "10 2 14 6 10 10 6 6 ship 0", "visdrone": "1,2,3,4,1,4,0,0", "oidv4": "Cat 1 2 4 6"}[form]
+    other = {"dota": "20 2 24 6 20 10 16 6 ship 0", "visdrone": "9,2,3,4,1,4,0,0", "oidv4": "Cat 9 2 12 6"}[form]
     files(tmp_path, {"labels/a.txt": f"{good}\n{other}\n{line}\n", "images/a.png": (50, 20)})
     dataset, receipt = read(form, tmp_path)
     assert len(dataset.annotations) == 2
@@ -214,6 +219,15 @@ LEVELS: dict[str, tuple[str, dict[str, Any], tuple[str, ...], tuple[str, ...]]] 
         ("", "..", "OID", "OID/Dataset"), ("train", "test"),
     ),
 }  # fmt: skip
+
+
+def test_a_list_of_images_with_a_box_each_is_not_taken_for_labels(tmp_path: Path, files: Files) -> None:
+    files(
+        tmp_path,
+        {"list.txt": "1\nimage_id x_1 y_1 width height\n1.jpg 9 7 20 30\n2.jpg 9 7 20 30\n", "1.jpg": (40, 30)},
+    )
+    with pytest.raises(DataError, match="not annotations of a known format"):
+        detect_format(tmp_path)
 
 
 @pytest.mark.parametrize("case", LEVELS)

@@ -131,6 +131,11 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
         },
         "voc", (), 1, {"cat": 1},
     ),
+    "VOC, with the lists that Keras' YOLO makes of it": (
+        {"VOC2007/Annotations/1.xml": voc("1.jpg"), "VOC2007/JPEGImages/1.jpg": PICTURE,
+         "2007_train.txt": "/home/x/VOC2007/JPEGImages/1.jpg 1,3,20,30,0\n"},
+        "voc", (), 1, {"cat": 1},
+    ),
     "FiftyOne, COCO": ({"labels.json": coco("a.jpg"), "data/a.jpg": PICTURE}, "coco", (), 1, {"cat": 1}),
     "CVAT, COCO": (
         {"annotations/instances_default.json": coco("a.jpg"), "images/default/a.jpg": PICTURE},
