@@ -234,6 +234,13 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
          "VisDrone2019-DET-train/images/a.jpg": PICTURE},
         "visdrone", (), 1, {"car": 1, "others": 1},
     ),
+    "RetinaFace": (
+        {"train/label.txt": f"# 0--Parade/a.jpg\n1 2 10 10 {'3.5 4.5 0.0 ' * 5}0.82\n20 5 9 9 {'-1.0 ' * 15}0.2\n"
+         f"# 0--Parade/b.jpg\n5 5 10 10 {'3.5 4.5 0.0 ' * 5}0.9\n",
+         "train/images/0--Parade/a.jpg": PICTURE, "train/images/0--Parade/b.jpg": PICTURE,
+         "val/wider_val.txt": "/0--Parade/c.jpg\n", "val/images/0--Parade/c.jpg": PICTURE},
+        "wider_face", (), 2, {"face": 3},
+    ),
     "WIDER FACE": (
         {"wider_face_split/wider_face_train_bbx_gt.txt": "0--Parade/a.jpg\n1\n1 2 10 10 0 0 0 0 0 0 \n0--Parade/b.jpg\n"
          "0\n0 0 0 0 0 0 0 0 0 0 \n",
