@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cvtune.data.far_images import FarImages, splits_in
 from cvtune.data.formats.entries import size_of_image
 from cvtune.data.formats.file_sets import FileSet
 from cvtune.data.formats.listing import folders_in, names_in
+from cvtune.data.formats.mask_images import mask_files
 from cvtune.data.formats.texts import read_lines
 from cvtune.data.image_files import ImageFinder
 from cvtune.errors import DataError
 
-__all__ = ["IGNORED", "Beside", "known_size", "label_files"]
+__all__ = ["IGNORED", "Beside", "frames_of", "known_size", "label_files"]
 
 LOOK_AT = 8
 DEEPEST = 7
@@ -114,6 +115,39 @@ def known_size(path: Path | None) -> tuple[int, int] | None:
         return None if path is None else size_of_image(path)
     except DataError:
         return None
+
+
+def frames_of(
+    file: Path,
+    files: FileSet,
+    images: Path | None,
+    frames: Iterable[int | None],
+    beside: Sequence[str],
+    missing: str = "{:06d}.png",
+) -> dict[int | None, tuple[Path | None, str]]:
+    """Of the labels of a video: frame -> (its image or None, what that is called).
+
+    Args:
+        file: the labels, called as the video.
+        files: the set.
+        images: where the images are, if not beside.
+        frames: those with objects; those whose image is there are added.
+        beside: folders of videos next to that of the labels.
+        missing: what an image is called that is not there.
+    """
+    bases = [images] if images is not None else [file.parent.parent / name for name in beside]
+    folder = next((base / file.stem for base in bases if (base / file.stem).is_dir()), None)
+    paths = {int(path.stem): path for path in (mask_files(folder) if folder else []) if path.stem.isdecimal()}
+    root = images if images is not None else files.root
+    found: dict[int | None, tuple[Path | None, str]] = {}
+    for frame in sorted({*paths, *(frame for frame in frames if frame is not None)}):
+        path = paths.get(frame)
+        inside = path is not None and path.is_relative_to(root)
+        name = (
+            path.relative_to(root).as_posix() if path is not None and inside else f"{file.stem}/{missing.format(frame)}"
+        )
+        found[frame] = (path, name)
+    return found
 
 
 def _mostly(texts: Sequence[Path], accept: Callable[[Sequence[str]], bool | None]) -> bool:
