@@ -235,7 +235,8 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
         "visdrone", (), 1, {"car": 1, "others": 1},
     ),
     "VisDrone, videos": (
-        {"VisDrone2019-VID-val/annotations/uav1.txt": "1,0,1,2,9,9,1,4,0,0\n1,1,20,20,9,9,0,0,0,0\n3,0,3,3,5,5,1,10,0,1\n",
+        {"VisDrone2019-VID-val/annotations/uav1.txt": "1,0,1,2,9,9,1,4,0,0\n1,1,20,20,9,9,0,0,0,0\n"
+         "3,0,3,3,5,5,1,10,0,1\n",
          **{f"VisDrone2019-VID-val/sequences/uav1/000000{frame}.jpg": PICTURE for frame in (1, 2, 3)}},
         "visdrone", (), 3, {"car": 1, "motor": 1},
     ),
