@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from cvtune.data.formats.listing import levels
+from cvtune.data.formats.yolo_config import yolo_config
 from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.errors import DataError
 
@@ -45,6 +46,10 @@ def _first_fault(path: Path) -> str | None:
                 check(file)
             except DataError as error:
                 return str(error)
+    try:
+        yolo_config(path)
+    except DataError as error:
+        return str(error)
     return None
 
 

@@ -411,6 +411,23 @@ def test_empty_texts_without_images_are_no_labels(tmp_path: Path, files: Any) ->
         detect_format(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("one/d.yaml", "two/d.yaml"), "holds several YOLO sets: .*one/d.yaml, .*two/d.yaml; name one, or merge them"),
+        (("one.yaml", "two.yaml"), "several files describe a YOLO set: one.yaml, two.yaml; name one"),
+    ],
+)
+def test_several_sets_in_a_folder_are_not_added_up(
+    tmp_path: Path, files: Any, names: tuple[str, ...], message: str
+) -> None:
+    for part in ("one", "two"):
+        files(tmp_path, {f"{part}/images/x.jpg": (9, 9), f"{part}/labels/x.txt": ROW})
+    files(tmp_path, dict.fromkeys(names, AB + "train: images\n"))
+    with pytest.raises(DataError, match=message):
+        detect_format(tmp_path)
+
+
 def test_labels_behind_many_empty_ones_tell_the_format(tmp_path: Path, files: Any) -> None:
     files(tmp_path, {f"{i:03}.jpg": (9, 9) for i in range(50)} | {f"{i:03}.txt": ROW * (i > 40) for i in range(50)})
     assert "rows of a class" in detect_format(tmp_path)[1]
