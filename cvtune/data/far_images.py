@@ -22,7 +22,7 @@ LABEL_FOLDERS = frozenset({"annotations", "annotation", "labels", "label", "ann"
 # Words that tell a split -> the split.
 SPLITS = {
     "train": "train", "training": "train", "trainval": "trainval", "val": "val", "valid": "val", "validation": "val",
-    "dev": "val", "test": "test", "testing": "test",
+    "dev": "dev", "test": "test", "testing": "test",
 }  # fmt: skip
 
 

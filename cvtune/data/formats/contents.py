@@ -7,6 +7,8 @@ from pathlib import Path
 
 from cvtune.data.formats import fitting_formats
 from cvtune.data.formats.listing import folders_in, levels
+from cvtune.data.formats.yolo_config import yolo_config
+from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.errors import DataError
 
 __all__ = ["describe"]
@@ -18,9 +20,9 @@ LOOK_AT, DEEPEST = 20, 3
 
 def describe(path: Path) -> str:
     """What is there, and of annotation files that are damaged or all but of a format, what is wrong with the first."""
-    below, (file, wrong) = _sets_below(path), _first_fault(path)
+    below, (folder, wrong) = _sets_below(path), _first_fault(path)
     # What is wrong with the files of a set below is not what is wrong here.
-    said = [below, wrong if below is None or (file is not None and file.parent == path) else None]
+    said = [below, wrong if below is None or folder == path else None]
     return "; ".join([_listed(path), *filter(None, said)])
 
 
@@ -43,12 +45,14 @@ def _listed(path: Path) -> str:
         return f"it is a {path.suffix or 'suffixless'} file of {path.stat().st_size:,} bytes"
     found = Counter("folders" if e.is_dir() else e.suffix.lower() or "suffixless" for e in path.iterdir())
     listed = ", ".join(f"{n} {kind}" for kind, n in found.most_common(6))
-    archived = "; unpack the archive" if found.keys() & ARCHIVES else ""
-    return f"the folder holds {listed or 'nothing'}{archived}"
+    advice = "; unpack the archive" if found.keys() & ARCHIVES else ""
+    if found and found.keys() <= set(IMAGE_SUFFIXES):
+        advice = ", images alone; give the folder above, that holds their annotations too"
+    return f"the folder holds {listed or 'nothing'}{advice}"
 
 
 def _first_fault(path: Path) -> tuple[Path | None, str | None]:
-    """The first file of annotations that is damaged, or all but of a format, and what is wrong with it."""
+    """(where it lies, what is wrong): the first file of annotations that is damaged, or all but of a format."""
     for suffixes, check in ((".xml",), _xml), ((".yaml", ".yml"), _yaml), ((".json",), _json):
         files = [path] if path.is_file() else _files(path, suffixes)
         for file in files:
@@ -57,7 +61,11 @@ def _first_fault(path: Path) -> tuple[Path | None, str | None]:
             try:
                 check(file)
             except DataError as error:
-                return file, str(error)
+                return file.parent, str(error)
+    try:
+        yolo_config(path)
+    except DataError as error:
+        return path, str(error)
     return None, None
 
 

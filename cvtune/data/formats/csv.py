@@ -22,6 +22,7 @@ from cvtune.data.formats.csv_write import write
 from cvtune.data.formats.entries import Corners, Entry, Shape, alphabetical, assemble
 from cvtune.data.formats.file_sets import FileSet, Finders, find_files
 from cvtune.data.formats.label_folders import known_size
+from cvtune.data.formats.listing import kinds_below
 from cvtune.data.formats.masks_write import ONE_CLASS
 from cvtune.data.formats.tables import MAGIC, SUFFIXES, Row, Table, read_table, table_head
 from cvtune.data.formats.texts import number, whole
@@ -58,6 +59,8 @@ def detect(path: Path) -> str | None:
     if not files.files:
         return None
     first = files.files[0]
+    if first.suffix.lower() == BARE_TEXT and path.is_dir() and "<annotation>" in kinds_below(path):
+        return None  # such lists are made from VOC's files
     head = table_head(first)
     if head is None:
         return f"{files.label(first)}, a Parquet table (pyarrow is not installed)"

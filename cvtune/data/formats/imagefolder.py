@@ -153,7 +153,7 @@ def _root(path: Path) -> Path:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.name in NAMES and _is_metadata(path) else []
-    for pattern in ("", "*/", "*/*/"):
+    for pattern in ("", "*/", "*/*/", "*/*/*/"):
         found = [file for name in NAMES for file in sorted(path.glob(pattern + name)) if _is_metadata(file)]
         if found:
             return sorted(found)

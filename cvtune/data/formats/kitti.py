@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cvtune.data.coco import Annotation, Dataset, Image
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble
-from cvtune.data.formats.file_sets import FileSet
-from cvtune.data.formats.label_folders import IGNORED, Beside, known_size, label_files
-from cvtune.data.formats.mask_images import mask_files
+from cvtune.data.formats.label_folders import IGNORED, Beside, frames_of, known_size, label_files
 from cvtune.data.formats.texts import number, read_lines
 from cvtune.data.formats.writing import (
     Losses,
@@ -88,7 +86,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         label = files.label(file)
         frames = _objects(file, label, receipt)
         alone = {None: beside.find(file)} if None in frames else {}
-        found = alone or _frames(file, files, source.images, frames)
+        found = alone or frames_of(file, files, source.images, frames, TRACKED)
         for frame, (path, name) in found.items():
             shapes, ignored = frames.get(frame, ([], []))
             names |= {shape.name for shape in shapes}
@@ -204,23 +202,6 @@ def _objects(file: Path, label: str, receipt: Receipt) -> dict[int | None, Objec
                 numbers = [plain(number(value)) for value in values]
                 extra[name] = numbers if len(numbers) > 1 else numbers[0]
         shapes.append(Shape(where, fields[0], (x0, y0, x1, y1), extra=extra))
-    return found
-
-
-def _frames(
-    file: Path, files: FileSet, images: Path | None, frames: Mapping[int | None, Any]
-) -> dict[int | None, tuple[Path | None, str]]:
-    """Frame -> (its image or None, what that is called): those with objects, and those whose image is there."""
-    bases = [images] if images is not None else [file.parent.parent / name for name in TRACKED]
-    folder = next((base / file.stem for base in bases if (base / file.stem).is_dir()), None)
-    paths = {int(path.stem): path for path in (mask_files(folder) if folder else []) if path.stem.isdecimal()}
-    root = images if images is not None else files.root
-    found: dict[int | None, tuple[Path | None, str]] = {}
-    for frame in sorted({*paths, *(frame for frame in frames if frame is not None)}):
-        path = paths.get(frame)
-        inside = path is not None and path.is_relative_to(root)
-        name = path.relative_to(root).as_posix() if path is not None and inside else f"{file.stem}/{frame:06d}.png"
-        found[frame] = (path, name)
     return found
 
 

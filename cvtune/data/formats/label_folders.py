@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cvtune.data.far_images import FarImages
 from cvtune.data.formats.entries import size_of_image
-from cvtune.data.formats.file_sets import FileSet, parts_of
+from cvtune.data.formats.file_sets import FileSet, folders_apart
 from cvtune.data.formats.listing import folders_in, names_in
+from cvtune.data.formats.mask_images import mask_files
 from cvtune.data.formats.texts import read_lines
 from cvtune.data.image_files import ImageFinder
 from cvtune.errors import DataError
 
-__all__ = ["IGNORED", "Beside", "known_size", "label_files"]
+__all__ = ["IGNORED", "Beside", "frames_of", "known_size", "label_files"]
 
 LOOK_AT = 8
-DEEPEST = 6
+DEEPEST = 7
 IGNORED = "ignore_regions"
 """The key of `Image.extra` with regions that count neither as objects nor as background: [[x, y, w, h], ...]."""
 
 
 def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> FileSet:
-    """The text files of those folders, six deep, in which most files that hold anything are what `accept` takes.
+    """The text files of those folders, seven deep, in which most files that hold anything are what `accept` takes.
 
     Args:
         path: a folder, or one file.
@@ -51,7 +52,9 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> F
             below += [folder / name for name in names if not name.startswith(".") and name not in left]
         level = below
     files.sort()
-    return FileSet(path, tuple(files), parts_of([file.relative_to(path).parts for file in files]))
+    names = [file.relative_to(path).parts for file in files]
+    depth, tops = folders_apart(names)
+    return FileSet(path.joinpath(*names[0][:depth]) if names else path, tuple(files), tops)
 
 
 class Beside:
@@ -78,7 +81,9 @@ class Beside:
         if folder not in self._finders:
             if self._images is None:
                 near = (folder.parent, folder.parent.parent) if top else (folder.parent,)
-                places = [base / name for base in near for name in self._names] + [folder, folder.parent]
+                # label_2/train and image_2/train
+                places = [folder.parent.parent / name / folder.name for name in self._names]
+                places += [base / name for base in near for name in self._names] + [folder, folder.parent]
             else:
                 bases = [self._images / top, self._images]
                 places = [base / name for base in bases for name in self._names]
@@ -102,6 +107,39 @@ def known_size(path: Path | None) -> tuple[int, int] | None:
         return None if path is None else size_of_image(path)
     except DataError:
         return None
+
+
+def frames_of(
+    file: Path,
+    files: FileSet,
+    images: Path | None,
+    frames: Iterable[int | None],
+    beside: Sequence[str],
+    missing: str = "{:06d}.png",
+) -> dict[int | None, tuple[Path | None, str]]:
+    """Of the labels of a video: frame -> (its image or None, what that is called).
+
+    Args:
+        file: the labels, called as the video.
+        files: the set.
+        images: where the images are, if not beside.
+        frames: those with objects; those whose image is there are added.
+        beside: folders of videos next to that of the labels.
+        missing: what an image is called that is not there.
+    """
+    bases = [images] if images is not None else [file.parent.parent / name for name in beside]
+    folder = next((base / file.stem for base in bases if (base / file.stem).is_dir()), None)
+    paths = {int(path.stem): path for path in (mask_files(folder) if folder else []) if path.stem.isdecimal()}
+    root = images if images is not None else files.root
+    found: dict[int | None, tuple[Path | None, str]] = {}
+    for frame in sorted({*paths, *(frame for frame in frames if frame is not None)}):
+        path = paths.get(frame)
+        inside = path is not None and path.is_relative_to(root)
+        name = (
+            path.relative_to(root).as_posix() if path is not None and inside else f"{file.stem}/{missing.format(frame)}"
+        )
+        found[frame] = (path, name)
+    return found
 
 
 def _mostly(texts: Sequence[Path], accept: Callable[[Sequence[str]], bool | None]) -> bool:

@@ -94,7 +94,9 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.name == "gt.txt" else []
-    for pattern in ("gt/gt.txt", "*/gt/gt.txt", "*/*/gt/gt.txt", "*/*/*/gt/gt.txt"):
+    if path.name == "gt" and (path / "gt.txt").is_file():
+        return [path / "gt.txt"]
+    for pattern in ("gt/gt.txt", "*/gt/gt.txt", "*/*/gt/gt.txt", "*/*/*/gt/gt.txt", "*/*/*/*/gt/gt.txt"):
         if found := sorted(path.glob(pattern)):
             return found
     return []

@@ -18,6 +18,7 @@ from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble
 from cvtune.data.formats.file_sets import FileSet
 from cvtune.data.formats.label_folders import Beside, known_size, label_files
 from cvtune.data.formats.texts import number, read_lines
+from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, UnsupportedError, nearest
 
@@ -108,7 +109,7 @@ def _is_oidv4(lines: Sequence[str]) -> bool:
 
 
 def _fields(line: str) -> tuple[str, list[float], bool] | None:
-    """(class, edges, whether it is difficult); an edge that is no number is the object's fault."""
+    """(class, edges, whether it is difficult)."""
     words = line.split()
     hard = len(words) > 5 and words[-1] == DIFFICULT
     words = words[:-1] if hard else words
@@ -116,9 +117,11 @@ def _fields(line: str) -> tuple[str, list[float], bool] | None:
     name = words[:-4]
     if (
         not name
-        or any(math.isfinite(number(word)) for word in name[-1:] + name[:1])
         or not all(map(math.isfinite, edges))
+        or any(math.isfinite(number(word)) for word in (name[0], name[-1]))
     ):
+        return None
+    if name[-1].lower().endswith(IMAGE_SUFFIXES):  # a list of images with a box each
         return None
     return " ".join(name), edges, hard
 

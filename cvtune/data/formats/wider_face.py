@@ -1,7 +1,8 @@
 """WIDER FACE: text files with, for each image, its path, how many faces it has, and a line for each of them.
 
 A face is left, top, width, height, blur, expression, illumination, invalid, occlusion, pose. An image of 0 faces is
-followed by a line of zeros.
+followed by a line of zeros. RetinaFace's ``label.txt`` has "# " before the path, no count, and landmarks behind the
+box.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ __all__ = ["detect", "read", "subsets", "write"]
 
 FACE = "face"
 FIELDS = ("blur", "expression", "illumination", "invalid", "occlusion", "pose")
+# RetinaFace's mark of a path, and how many values a face has there: a box, five landmarks, a score.
+MARK, LANDMARKED = "# ", 20
+UNCOUNTED = -2
 Block = tuple[str, int, list[tuple[int, str]]]
 
 
@@ -63,7 +67,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     ]
     entries: list[Entry] = []
     first = 1
-    invalid = 0
+    invalid = landmarks = 0
     for file in files:
         label = FileSet(root, ()).label(file)
         blocks = list(_blocks(read_lines(file, receipt if source.subset in {None, file.stem} else None, label)))
@@ -76,12 +80,15 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
             path, called = finders.find(name, file)
             where = f"{label} {name}"
             shapes = [shape for line_number, line in faces if (shape := _face(line, f"{label} line {line_number}"))]
-            if said != len(shapes):
+            if said not in {len(shapes), UNCOUNTED}:
                 receipt.note("count-differs", where, f"says {said} faces, holds {len(shapes)}")
+            landmarks += len(faces) if said == UNCOUNTED else 0
             invalid += sum(shape.extra.get("invalid") == 1 for shape in shapes)
             entries.append(Entry(where, called if path else name, known_size(path), path, shapes))
     if invalid:
         receipt.note("ignore-flag-kept", str(source.path), f"{invalid:,} faces marked invalid")
+    if landmarks:
+        receipt.note("keypoints-lost", str(source.path), f"of {landmarks:,} faces")
     return assemble(entries, alphabetical([FACE]), receipt, source=source.path, first_image_id=first, sized=False)
 
 
@@ -91,8 +98,13 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
 
 
 def _files(path: Path) -> list[Path]:
-    found = [path] if path.is_file() else [*sorted(path.glob("*.txt"))[:20], *sorted(path.glob("*/*.txt"))[:20]]
-    return [file for file in found if file.suffix.lower() == ".txt" and _is_wider(file)]
+    if path.is_file():
+        return [path] if path.suffix.lower() == ".txt" and _is_wider(path) else []
+    for patterns in (("*.txt", "*/*.txt"), ("*/*/*.txt",)):
+        found = [file for pattern in patterns for file in sorted(path.glob(pattern))[:20] if _is_wider(file)]
+        if found:
+            return found
+    return []
 
 
 def _is_wider(file: Path) -> bool:
@@ -104,8 +116,14 @@ def _is_wider(file: Path) -> bool:
     except (OSError, DataError):
         return False
     blocks = list(itertools.islice(_blocks(lines), 20))
-    good = sum(said >= 0 and (not faces or _face(faces[0][1], "") is not None or not said) for _, said, faces in blocks)
-    return bool(blocks) and _is_path(lines[0]) and 2 * good > len(blocks)
+    good = sum(_is_usual(said, faces) for _, said, faces in blocks)
+    return bool(blocks) and _is_path(lines[0].removeprefix(MARK)) and 2 * good > len(blocks)
+
+
+def _is_usual(said: int, faces: Sequence[tuple[int, str]]) -> bool:
+    if said == UNCOUNTED:
+        return all(len(line.split()) == LANDMARKED for _, line in faces)
+    return said >= 0 and (not faces or _face(faces[0][1], "") is not None or not said)
 
 
 def _is_path(line: str) -> bool:
@@ -113,16 +131,16 @@ def _is_path(line: str) -> bool:
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[Block]:
-    """(image, the count that is said or -1, (line, text) of its faces)."""
+    """(image, the count that is said, -1 or `UNCOUNTED`, (line, text) of its faces)."""
     block: Block | None = None
     for line_number, line in enumerate(lines, start=1):
         if not line:
             continue
-        if _is_path(line):
+        if _is_path(line.removeprefix(MARK)):
             if block is not None:
                 yield block
-            block = (line, -1, [])
-        elif block is not None and block[1] < 0 and line.isdecimal() and len(line) < 9:
+            block = (line.removeprefix(MARK), UNCOUNTED if line.startswith(MARK) else -1, [])
+        elif block is not None and block[1] == -1 and line.isdecimal() and len(line) < 9:
             block = (block[0], int(line), block[2])
         elif block is not None:
             block[2].append((line_number, line))
@@ -139,7 +157,8 @@ def _face(line: str, where: str) -> Shape | None:
     if len(fields) < 4:
         return Shape(where, FACE, fault=("row-malformed", f"expected four numbers or more, got {line[:80]!r}"))
     x, y, w, h = values[:4]
-    extra = {key: int(v) for key, v in zip(FIELDS, values[4:], strict=False) if math.isfinite(v) and abs(v) < 100}
+    flags = [] if len(values) == LANDMARKED else values[4:]
+    extra = {key: int(v) for key, v in zip(FIELDS, flags, strict=False) if math.isfinite(v) and abs(v) < 100}
     if not math.isfinite(x + y + w + h):
         return Shape(where, FACE, fault=("box-not-numeric", line[:80]), extra=extra)
     return Shape(where, FACE, (x, y, x + w, y + h), extra=extra)

@@ -55,19 +55,21 @@ def detect(path: Path) -> str | None:
         if config is not None and suffix == ".data":
             keys = [line.partition("=")[0].strip() for line in read_lines(config) if "=" in line]
             return f"{config.name} with {', '.join(keys)}" if "train" in keys or "names" in keys else None
-        return _rows_found(plain_folder(path, config), config)
+        folder = plain_folder(path, config)
+        if path.is_file() and config is None:
+            return _rows_found([path] if path.suffix.lower() == ".txt" else [], folder, None, sure=False)
+        labels = folder / "labels" if (folder / "labels").is_dir() else folder
+        sure = labels != folder or config is not None or folder.name == "labels"
+        return _rows_found(list(label_files(labels)), folder, config, sure)
     except DataError:
         return None
 
 
-def _rows_found(folder: Path, config: Path | None) -> str | None:
-    """Evidence from the labels themselves; without a list of names, or where all are empty, they need an image each."""
-    labels = folder / "labels" if (folder / "labels").is_dir() else folder
-    every = list(label_files(labels))
+def _rows_found(every: Sequence[Path], folder: Path, config: Path | None, sure: bool) -> str | None:
+    """Evidence from the labels themselves; those that are not `sure` to be some, or all empty, need an image each."""
     files = every[:: -(-len(every) // LOOK_AT) or 1]
     finders: dict[Path, ImageFinder] = {}
     pictured = [file for file in files if _has_image(file, folder, finders)]
-    sure = labels != folder or config is not None or folder.name == "labels"
     if not sure:
         alone = [file for file in files if file not in pictured and _holds_rows(_lines_of([file]))]
         if len(pictured) <= len(alone):

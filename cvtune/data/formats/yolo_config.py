@@ -53,7 +53,7 @@ def yolo_config(path: Path) -> Path | None:
     """The file that describes a set: data.yaml, a .data file or a list of names; None where there is none.
 
     Raises:
-        DataError: several YAML files describe one.
+        DataError: several YAML files describe one, or several.
     """
     if path.is_file():
         suffix, name = path.suffix.lower(), path.name.lower()
@@ -108,11 +108,17 @@ def listed_names(file: Path) -> list[str]:
 
 
 def _config_below(path: Path) -> Path | None:
-    """The describing file in the one folder below that has one: darknet's `data`, or what an archive made."""
+    """The describing file in the one folder below that has one: darknet's `data`, or what an archive made.
+
+    Raises:
+        DataError: several folders have one each, and so are sets of their own.
+    """
     for found in list(levels(path, (".yaml", ".yml", ".data", ".names", ".labels", ".txt"), 2))[1:]:
         files = [path.joinpath(*parts) for parts in found]
         yamls = [file for file in files if file.suffix.lower() in {".yaml", ".yml"} and _is_data_yaml(file)]
         lists = [file for file in files if file.name in NAME_FILES or file.suffix == ".names"]
+        if len(yamls) > 1 and len({file.parent for file in yamls}) == len(yamls) and not (path / "labels").is_dir():
+            raise DataError(f"{path}: holds several YOLO sets: {', '.join(map(str, yamls))}; name one, or merge them")
         for kind in (yamls, [file for file in files if file.suffix == ".data"], lists):
             if kind:
                 return kind[0] if len(kind) == 1 else None

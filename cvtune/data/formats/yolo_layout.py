@@ -32,7 +32,7 @@ from cvtune.data.formats.yolo_paths import (
     resolve,
     ways,
 )
-from cvtune.data.formats.yolo_rows import mostly_rows
+from cvtune.data.formats.yolo_rows import any_numbers
 from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
 from cvtune.errors import DataError
 
@@ -118,7 +118,7 @@ def _ultralytics(config: Path, images: Path | None) -> YoloLayout:
     stated = values.get("path")
     said = PurePosixPath(str(stated).replace("\\", "/")) if stated else PurePosixPath(".")
     # A relative path is meant from the tool's own folder of data sets, which is not known here.
-    bases = [here / said, here, here / said.name, here.parent / said.name]
+    bases = [here / said, here, here / said.name, here.parent / said.name, here.parent]
     parts: dict[str, tuple[YoloItem, ...]] = {}
     missing: dict[str, str] = {}
     files = [config]
@@ -295,7 +295,7 @@ def _in_folder(place: Path | None, labels: Path | None, images: Path | None) -> 
             hit = finder.find(key.as_posix(), any_suffix=True) if len(key.parts) == 1 else None
             if hit is not None and hit[0] in taken and not lent:
                 hit = None
-            if hit is None and (lines := list(filter(None, read_lines(file)))) and not mostly_rows(lines):
+            if hit is None and (lines := list(filter(None, read_lines(file)))) and not any_numbers(lines):
                 continue  # a list of images, or notes
             items.append(YoloItem(hit[0] if hit else None, hit[0].name if hit else key.as_posix(), file))
     return items

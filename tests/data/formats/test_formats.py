@@ -59,6 +59,7 @@ def test_content_decides(tmp_path: Path, files: dict[str, str], expected: str) -
     ("files", "message"),
     [
         ({}, r"not annotations of a known format: the folder holds nothing; known: coco, lvis, voc"),
+        ({"a.jpg": "", "b.PNG": ""}, r"images alone; give the folder above, that holds their annotations too; known"),
         ({"a.json": '{"shapes": []}', "a.jpg": ""}, r"the folder holds 1 \.jpg, 1 \.json|1 \.json, 1 \.jpg"),
         (
             {"a.json": json.dumps(COCO), "a.xml": "<annotation><size/></annotation>"},

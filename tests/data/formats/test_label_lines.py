@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from cvtune.data.coco import Annotation, Category, Dataset, Image
-from cvtune.data.formats import dota, mot, visdrone, wider_face
+from cvtune.data.formats import detect_format, dota, mot, visdrone, wider_face
+from cvtune.data.parts import read_parts
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
@@ -43,11 +44,16 @@ def test_dota_polygons_header_and_difficult(tmp_path: Path, files: Files, read: 
         ("visdrone", "1,2,-3,4,1,3,0,0", "box-inverted"),
         ("visdrone", "1,2,0,4,1,3,0,0", "box-zero-area"),
         ("visdrone", "90,2,3,4,1,3,0,0", "box-outside"),
+        ("oidv4", "Cat 1 2 3", "row-malformed"),
+        ("oidv4", "Cat 1 x 3 4", "row-malformed"),
+        ("oidv4", "Cat 1 2 1 4", "box-zero-area"),
+        ("oidv4", "Cat 9 2 1 4", "box-inverted"),
+        ("oidv4", "Cat 90 2 93 4", "box-outside"),
     ],
 )
 def test_bad_lines(tmp_path: Path, files: Files, read: Any, form: str, line: str, code: str) -> None:
-    good = {"dota": "10 2 14 6 10 10 6 6 ship 0", "visdrone": "1,2,3,4,1,4,0,0"}[form]
-    other = {"dota": "20 2 24 6 20 10 16 6 ship 0", "visdrone": "9,2,3,4,1,4,0,0"}[form]
+    good = {"dota": "10 2 14 6 10 10 6 6 ship 0", "visdrone": "1,2,3,4,1,4,0,0", "oidv4": "Cat 1 2 4 6"}[form]
+    other = {"dota": "20 2 24 6 20 10 16 6 ship 0", "visdrone": "9,2,3,4,1,4,0,0", "oidv4": "Cat 9 2 12 6"}[form]
     files(tmp_path, {"labels/a.txt": f"{good}\n{other}\n{line}\n", "images/a.png": (50, 20)})
     dataset, receipt = read(form, tmp_path)
     assert len(dataset.annotations) == 2
@@ -173,3 +179,65 @@ def test_mot_sequences_that_list_different_classes_are_refused(tmp_path: Path, f
         files(tmp_path / name, {"gt/gt.txt": "1,1,11,21,3,4,1,1,1.0\n", "gt/labels.txt": listed})
     with pytest.raises(DataError, match="list different classes"):
         read("mot", tmp_path)
+
+
+KITTI = "Car 0 0 -1.5 1 2 11 12 1.5 1.6 3.9 1 1.5 20 0.5\n"
+# A set, how to name it wrongly, the subsets, and images with objects.
+LEVELS: dict[str, tuple[str, dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
+    "dota, from above": (
+        "dota", {f"{s}/{n}": v for s in ("train", "val") for n, v in {
+            "labelTxt/a.txt": "1 2 11 2 11 12 1 12 ship 0\n", "images/a.png": (40, 30)}.items()},
+        ("", "..", "../.."), ("train", "val"),
+    ),
+    "kitti, splits below": (
+        "kitti", {f"{n}": v for s in ("train", "val") for n, v in {
+            f"label_2/{s}/a.txt": KITTI, f"image_2/{s}/a.png": (40, 30)}.items()},
+        ("", ".."), ("train", "val"),
+    ),
+    "kitti, one split": (
+        "kitti", {f"{n}": v for s in ("train", "val") for n, v in {
+            f"label_2/{s}/a.txt": KITTI, f"image_2/{s}/a.png": (40, 30)}.items()},
+        ("label_2/val", "label_2/train"), (),
+    ),
+    "kitti, scenes are no splits": (
+        "kitti", {f"{n}": v for s in ("s1", "s2") for n, v in {
+            f"label_2/{s}/{s}.txt": KITTI, f"image_2/{s}/{s}.png": (40, 30)}.items()},
+        ("", ".."), (),
+    ),
+    "mot": (
+        "mot", {"MOT/train/S/gt/gt.txt": "1,1,1,2,10,10,1,1,1\n", "MOT/train/S/img1/000001.jpg": (40, 30)},
+        ("", "..", "MOT", "MOT/train", "MOT/train/S", "MOT/train/S/gt", "MOT/train/S/gt/gt.txt"), (),
+    ),
+    "wider_face": (
+        "wider_face", {"split/wider_face_train_bbx_gt.txt": "0--P/a.jpg\n1\n4 3 12 14 0 0 0 0 0 0 \n",
+                       "WIDER_train/images/0--P/a.jpg": (40, 30)},
+        ("", "..", "split", "split/wider_face_train_bbx_gt.txt"), (),
+    ),
+    "oidv4": (
+        "oidv4", {f"OID/Dataset/{s}/Cat/{n}": v for s in ("train", "test") for n, v in {
+            "Label/a.txt": "Cat 1 2 11 12\n", "a.jpg": (40, 30)}.items()},
+        ("", "..", "OID", "OID/Dataset"), ("train", "test"),
+    ),
+}  # fmt: skip
+
+
+def test_a_list_of_images_with_a_box_each_is_not_taken_for_labels(tmp_path: Path, files: Files) -> None:
+    files(
+        tmp_path,
+        {"list.txt": "1\nimage_id x_1 y_1 width height\n1.jpg 9 7 20 30\n2.jpg 9 7 20 30\n", "1.jpg": (40, 30)},
+    )
+    with pytest.raises(DataError, match="not annotations of a known format"):
+        detect_format(tmp_path)
+
+
+@pytest.mark.parametrize("case", LEVELS)
+def test_a_folder_too_high_or_too_low_will_do(tmp_path: Path, files: Files, case: str) -> None:
+    format, content, named, subsets = LEVELS[case]
+    root = files(tmp_path / "above" / "set", content)
+    for path in named:
+        assert detect_format((root / path).resolve())[0] == format
+        source = read_parts((root / path).resolve())
+        assert sorted(part.name for part in source.parts if part.name) == sorted(subsets), path
+        for part in source.parts:
+            assert len(part.dataset.images) == len(part.dataset.annotations) > 0, path
+            assert all(image.path is not None for image in part.dataset.images), path

@@ -167,6 +167,11 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
         "labelme", ("train", "val"), 2, {"cat": 2},
     ),
     "FiftyOne, VOC": ({"labels/a.xml": voc("a.jpg"), "data/a.jpg": PICTURE}, "voc", (), 1, {"cat": 1}),
+    "VOC, with the lists that Keras' YOLO makes of it": (
+        {"VOC2007/Annotations/1.xml": voc("1.jpg"), "VOC2007/JPEGImages/1.jpg": PICTURE,
+         "2007_train.txt": "/home/x/VOC2007/JPEGImages/1.jpg 1,3,20,30,0\n"},
+        "voc", (), 1, {"cat": 1},
+    ),
     "FiftyOne, COCO": ({"labels.json": coco("a.jpg"), "data/a.jpg": PICTURE}, "coco", (), 1, {"cat": 1}),
     "CVAT, COCO": (
         {"annotations/instances_default.json": coco("a.jpg"), "images/default/a.jpg": PICTURE},
@@ -255,10 +260,28 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
          "train/a.jpg": PICTURE},
         "imagefolder", (), 1, {"0": 1},
     ),
+    "Hugging Face, keys of their own, three folders deep": (
+        {"data/images/train/metadata.jsonl": '{"file_name": "a.jpg", "bbox": [[1, 2, 10, 10]], "label": ["cat"]}\n',
+         "data/images/train/a.jpg": PICTURE},
+        "imagefolder", (), 1, {"cat": 1},
+    ),
     "VisDrone": (
         {"VisDrone2019-DET-train/annotations/a.txt": "1,2,10,10,1,4,0,0\n3,3,5,5,1,11,0,0,\n",
          "VisDrone2019-DET-train/images/a.jpg": PICTURE},
         "visdrone", (), 1, {"car": 1, "others": 1},
+    ),
+    "VisDrone, videos": (
+        {"VisDrone2019-VID-val/annotations/uav1.txt": "1,0,1,2,9,9,1,4,0,0\n1,1,20,20,9,9,0,0,0,0\n"
+         "3,0,3,3,5,5,1,10,0,1\n",
+         **{f"VisDrone2019-VID-val/sequences/uav1/000000{frame}.jpg": PICTURE for frame in (1, 2, 3)}},
+        "visdrone", (), 3, {"car": 1, "motor": 1},
+    ),
+    "RetinaFace": (
+        {"train/label.txt": f"# 0--Parade/a.jpg\n1 2 10 10 {'3.5 4.5 0.0 ' * 5}0.82\n20 5 9 9 {'-1.0 ' * 15}0.2\n"
+         f"# 0--Parade/b.jpg\n5 5 10 10 {'3.5 4.5 0.0 ' * 5}0.9\n",
+         "train/images/0--Parade/a.jpg": PICTURE, "train/images/0--Parade/b.jpg": PICTURE,
+         "val/wider_val.txt": "/0--Parade/c.jpg\n", "val/images/0--Parade/c.jpg": PICTURE},
+        "wider_face", (), 2, {"face": 3},
     ),
     "WIDER FACE": (
         {"wider_face_split/wider_face_train_bbx_gt.txt": "0--Parade/a.jpg\n1\n1 2 10 10 0 0 0 0 0 0 \n0--Parade/b.jpg\n"

@@ -50,6 +50,8 @@ UTF16 = b"\xff\xfe" + f"{AB}train: images\n".encode("utf-16-le")
         ({"d/classes.txt": "a\nb", "d/images/x.jpg": 0, "d/labels/x.txt": ROW}, ""),
         ({"c/d/data.yaml": AB + "train: images\n", "c/d/images/x.jpg": 0, "c/d/labels/x.txt": ROW}, ""),
         ({"yolo/custom.yaml": AB + "train: ../no/images\n", **BOTH}, ""),
+        ({"config/d.yaml": AB + "path: /content/data\ntrain: train/images\n", "train/images/x.jpg": 0,
+          "train/labels/x.txt": ROW}, ""),
         # CVAT's names of parts; any case.
         ({"data.yaml": AB + "path: .\nTrain: Train.txt\n", "Train.txt": "data/images/x.jpg\n", **BOTH}, ""),
         ({"data.yaml": AB + "holdout: holdout.txt\n", "holdout.txt": "data/images/x.jpg\n", **BOTH}, ""),
@@ -407,6 +409,23 @@ def test_a_set_of_backgrounds_alone_is_told_by_its_empty_files(
 def test_empty_texts_without_images_are_no_labels(tmp_path: Path, files: Any) -> None:
     files(tmp_path, {"classes.txt": "a\nb\n", "x.txt": "", "y/z.jpg": (9, 9)})
     with pytest.raises(DataError, match="not annotations of a known format"):
+        detect_format(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("one/d.yaml", "two/d.yaml"), "holds several YOLO sets: .*one/d.yaml, .*two/d.yaml; name one, or merge them"),
+        (("one.yaml", "two.yaml"), "several files describe a YOLO set: one.yaml, two.yaml; name one"),
+    ],
+)
+def test_several_sets_in_a_folder_are_not_added_up(
+    tmp_path: Path, files: Any, names: tuple[str, ...], message: str
+) -> None:
+    for part in ("one", "two"):
+        files(tmp_path, {f"{part}/images/x.jpg": (9, 9), f"{part}/labels/x.txt": ROW})
+    files(tmp_path, dict.fromkeys(names, AB + "train: images\n"))
+    with pytest.raises(DataError, match=message):
         detect_format(tmp_path)
 
 
