@@ -13,13 +13,15 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageDraw
 
 from cvtune.data.coco import Category, Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, assemble
 from cvtune.data.formats.mask_images import parts, read_values
 from cvtune.data.formats.texts import json_top, points_of, read_json, whole
-from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
 from cvtune.data.image_files import ImageFinder
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, UnsupportedError, nearest
@@ -35,6 +37,17 @@ THINGS: Mapping[int, str] = MappingProxyType(
 )  # fmt: skip
 NUMBERS = {name: number for number, name in THINGS.items()}
 SURFACE = 1  # on a painted canvas: any class without objects
+# Cityscapes' other labels: surfaces, what is no part of the scene, and groups of poles.
+OTHERS = frozenset(
+    {
+        "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road",
+        "sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole",
+        "polegroup", "traffic light", "traffic sign", "vegetation", "terrain", "sky",
+    }
+)  # fmt: skip
+UNPAINTED = "license plate"  # a part of a car, which the makers' own painting leaves out
+FARTHEST = 1e6  # pixels that a corner may lie off
+NUMBERED = "class "
 MASKS, POLYGONS = "_instanceIds.png", "_polygons.json"
 
 
@@ -82,9 +95,13 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         files = {key: file for key, file in files.items() if _split(file) == source.subset}
     surfaces: Counter[str] = Counter()
     entries = [_entry(key, file, source, surfaces, receipt) for key, file in files.items()]
-    if surfaces:
-        listed = ", ".join(f"{name} {n:,}" for name, n in surfaces.most_common(5))
-        receipt.note("surfaces-not-read", str(source.path), f"{surfaces.total():,} regions: {listed}")
+    foreign = Counter({name: n for name, n in surfaces.items() if name not in OTHERS and not name.startswith(NUMBERED)})
+    if surfaces - foreign:
+        listed = ", ".join(f"{name} {n:,}" for name, n in (surfaces - foreign).most_common(5))
+        receipt.note("surfaces-not-read", str(source.path), f"{(surfaces - foreign).total():,} regions: {listed}")
+    if foreign:
+        listed = ", ".join(f"{name} {n:,}" for name, n in foreign.most_common(40))
+        receipt.note("class-unknown", str(source.path), f"labels that Cityscapes does not have were left out: {listed}")
     receipt.files += files.values()
     categories = tuple(Category(number, name) for number, name in THINGS.items())
     first = min((numbers[key] for key in files), default=1)
@@ -139,7 +156,7 @@ def _entry(key: str, file: Path, source: ReadSource, surfaces: Counter[str], rec
         if file.name.endswith(MASKS):
             values = read_values(file)
         else:
-            values = _painted(read_json(file, receipt, where), file, where, receipt)
+            values = _painted(read_json(file, receipt, where), file, where, surfaces, receipt)
     except DataError as error:
         receipt.note("mask-invalid", where, str(error))
         return Entry(where, name, None, path, ())
@@ -147,7 +164,8 @@ def _entry(key: str, file: Path, source: ReadSource, surfaces: Counter[str], rec
     for value, patch in parts(values):
         number = value if value < 1000 else value // 1000
         if number not in THINGS:
-            surfaces[f"class {number}"] += 1
+            if file.name.endswith(MASKS):
+                surfaces[f"{NUMBERED}{number}"] += 1
             continue
         shapes.append(Shape(f"{where} value {value}", THINGS[number], patch=patch, iscrowd=value < 1000))
     return Entry(where, name, (values.shape[1], values.shape[0]), path, shapes)
@@ -163,8 +181,11 @@ def _image(base: str, file: Path, source: ReadSource) -> Path | None:
     return found[0] if found else None
 
 
-def _painted(record: Any, file: Path, where: str, receipt: Receipt) -> Any:
-    """The polygons painted as the instance image that they stand for: int32 [h, w]."""
+def _painted(record: Any, file: Path, where: str, surfaces: Counter[str], receipt: Receipt) -> Any:
+    """The polygons painted as the instance image that they stand for, edges and corners included: int32 [h, w].
+
+    https://github.com/mcordts/cityscapesScripts, preparation/json2instanceImg.py
+    """
     record = record if isinstance(record, dict) else {}
     width, height = whole(record.get("imgWidth")), whole(record.get("imgHeight"))
     objects = record.get("objects")
@@ -176,10 +197,12 @@ def _painted(record: Any, file: Path, where: str, receipt: Receipt) -> Any:
         single = name.removesuffix("group")
         number = NUMBERS.get(name) or NUMBERS.get(single)
         value = SURFACE if number is None else number
+        if number is None:
+            surfaces[name] += 1
         if number is not None and name == single:
             value = number * 1000 + seen[number]
             seen[number] += 1
-        inside = rle_to_mask(segmentation_to_rle((points_of(points),), (height, width)))
+        inside = _inside(points, (width, height))
         if number is not None and not inside.any():
             receipt.count_in(0, {single: 1})
             receipt.drop("mask-empty", f"{where} object {index}", "its polygon covers no pixel", single)
@@ -194,8 +217,18 @@ def _painted(record: Any, file: Path, where: str, receipt: Receipt) -> Any:
     return canvas
 
 
+def _inside(points: Any, size_wh: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels of a polygon, bool [h, w]; none of a malformed one."""
+    canvas = Pillow.new("1", size_wh)
+    flat = points_of(points)
+    if len(flat) >= 6 and np.isfinite(flat).all() and np.abs(flat).max() < FARTHEST:
+        ImageDraw.Draw(canvas).polygon(flat.tolist(), fill=1)
+    return np.asarray(canvas)
+
+
 def _drawn(objects: list[Any]) -> Iterator[tuple[int, str, Any]]:
-    """(1-based place, label, points) of the objects that are no leftovers of editing."""
+    """(1-based place, label, points) of the objects that are painted, and no leftovers of editing."""
     for index, item in enumerate(objects, start=1):
-        if isinstance(item, dict) and isinstance(item.get("label"), str) and not item.get("deleted"):
+        label = item.get("label") if isinstance(item, dict) else None
+        if isinstance(label, str) and not item.get("deleted") and label != UNPAINTED:
             yield index, item["label"], item.get("polygon")

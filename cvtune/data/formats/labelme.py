@@ -14,7 +14,7 @@ import numpy as np
 
 from cvtune.data.coco import Dataset, Polygon
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import Entry, Patch, Shape, alphabetical, assemble, decode_png, no_area
+from cvtune.data.formats.entries import Entry, Patch, Shape, alphabetical, assemble, classes_of, decode_png, no_area
 from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files
 from cvtune.data.formats.groups import join_groups
 from cvtune.data.formats.labelme_write import write
@@ -70,7 +70,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         receipt.note("file-skipped", scan.files.label(file), "no shapes and imagePath")
     chosen = [file for file in scan.files.of_subset(source.subset) if file in scan.entries]
     receipt.files += chosen
-    categories = alphabetical(shape.name for entry in scan.entries.values() for shape in entry.shapes)
+    categories = alphabetical(name for entry in scan.entries.values() for name in classes_of(entry.shapes))
     return assemble([scan.entries[file] for file in chosen], categories, receipt, source=source.path)
 
 

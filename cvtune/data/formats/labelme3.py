@@ -11,7 +11,7 @@ import numpy as np
 
 from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import Entry, Patch, Shape, alphabetical, assemble, decode_png
+from cvtune.data.formats.entries import Entry, Patch, Shape, alphabetical, assemble, classes_of, decode_png
 from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files
 from cvtune.data.formats.texts import number, whole
 from cvtune.data.formats.xml_files import parse_xml
@@ -60,7 +60,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         raise DataError(f"{source.path}: none of its {len(files.files)} .xml files is of LabelMe 3.0")
     chosen = [file for file in files.of_subset(source.subset) if file in entries]
     receipt.files += chosen
-    categories = alphabetical(shape.name for entry in entries.values() for shape in entry.shapes)
+    categories = alphabetical(name for entry in entries.values() for name in classes_of(entry.shapes))
     return assemble([entries[file] for file in chosen], categories, receipt, source=source.path)
 
 

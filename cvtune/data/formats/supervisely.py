@@ -15,7 +15,17 @@ import numpy as np
 
 from cvtune.data.coco import Category, Dataset, Id
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import MOST_PIXELS, Entry, Patch, Shape, alphabetical, assemble, decode_png, no_area
+from cvtune.data.formats.entries import (
+    MOST_PIXELS,
+    Entry,
+    Patch,
+    Shape,
+    alphabetical,
+    assemble,
+    classes_of,
+    decode_png,
+    no_area,
+)
 from cvtune.data.formats.file_sets import FileSet, Finders
 from cvtune.data.formats.listing import walk
 from cvtune.data.formats.mask_images import crop
@@ -70,7 +80,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     listed = _meta(source.path, files, receipt)
     entries: list[Entry] = []
     first = 1
-    names: list[str | None] = []
+    names: list[str] = []
     finders = Finders(
         source.path, source.images, beside=[str(p) for p in dict.fromkeys(f.parent.parent / "img" for f in files)]
     )
@@ -87,7 +97,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
             continue
         size = _size(record.get("size"))
         shapes = [_shape(item, f"{label} objects[{i}]", size) for i, item in enumerate(record["objects"])]
-        names += [shape.name for shape in shapes]
+        names += sorted(name for name in classes_of(shapes) if name)
         if not chosen:
             continue
         path, name = _image(file, source, finders, len(allowed) > 1)

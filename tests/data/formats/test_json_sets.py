@@ -259,10 +259,34 @@ def test_objects_lie_on_the_image_that_they_were_drawn_on(tmp_path: Path, files:
     assert [names[annotation.image_id] for annotation in dataset.annotations] == ["a.jpg", "b.jpg", "d.jpg"]
 
 
-def test_classes_of_points_alone_are_no_classes(tmp_path: Path, files: Any, read: Any) -> None:
-    point = {**drawn(None), "type": "keypointlabels", "value": {"x": 1, "y": 2, "keypointlabels": ["nose"]}}
-    files(tmp_path, {"p.json": json.dumps([task(drawn("cat"), point)]), "a.jpg": PICTURE})
-    dataset, receipt = read("label_studio", tmp_path)
+POINT = {**drawn(None), "type": "keypointlabels", "value": {"x": 1, "y": 2, "keypointlabels": ["nose"]}}
+CUP = via(a=[{"label": "cat"}])["a.jpg1"]
+DOT = {"shape_attributes": {"name": "point", "cx": 1, "cy": 2}, "region_attributes": {"label": "nose"}}
+WITH_POINTS: dict[str, dict[str, Any]] = {
+    "label_studio": {"p.json": [task(drawn("cat"), POINT)]},
+    "via": {"a.json": {"a.jpg1": {**CUP, "regions": [*CUP["regions"], DOT]}}},
+    "labelme": {
+        "a.json": {"imagePath": "a.jpg", "imageHeight": 48, "imageWidth": 64, "shapes": [
+            {"label": "cat", "points": [[1, 2], [9, 8]], "shape_type": "rectangle"},
+            {"label": "nose", "points": [[1, 2]], "shape_type": "point"},
+        ]},
+    },
+    "supervisely": {
+        "ann/a.jpg.json": {**sly("cat"), "objects": [*sly("cat")["objects"], {
+            "classTitle": "nose", "geometryType": "point", "points": {"exterior": [[1, 2]], "interior": []}}]},
+    },
+    "vott": {
+        "x-export.json": {"assets": {"1": {**vott("a.jpg"), "regions": [
+            *vott("a.jpg", "cat")["regions"], {"type": "POINT", "tags": ["nose"], "points": [{"x": 1, "y": 2}]}]}}},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("format", WITH_POINTS)
+def test_classes_of_points_alone_are_no_classes(format: str, tmp_path: Path, files: Any, read: Any) -> None:
+    content = {name: json.dumps(value) for name, value in WITH_POINTS[format].items()}
+    files(tmp_path, {**content, "a.jpg": PICTURE})
+    dataset, receipt = read(format, tmp_path)
     assert [category.name for category in dataset.categories] == ["cat"]
     assert receipt.classes_dropped == {"nose": 1}
 

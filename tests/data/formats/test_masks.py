@@ -186,7 +186,7 @@ def test_cityscapes_classes_crowds_and_surfaces(tmp_path: Path) -> None:
     assert receipt.counts["surfaces-not-read"] == 1
 
 
-def test_cityscapes_polygons_hide_each_other(tmp_path: Path) -> None:
+def test_cityscapes_polygons_are_painted_as_its_makers_do(tmp_path: Path) -> None:
     square = [[0, 0], [6, 0], [6, 6], [0, 6]]
     objects = [
         {"label": "car", "polygon": square},
@@ -194,6 +194,9 @@ def test_cityscapes_polygons_hide_each_other(tmp_path: Path) -> None:
         {"label": "person", "polygon": [[3, 0], [20, 0], [20, 6], [3, 6]]},
         {"label": "car", "polygon": square, "deleted": 1},
         {"label": "license plate", "polygon": [[15, 0], [17, 0], [17, 2], [15, 2]]},
+        {"label": "sky", "polygon": [[0, 8], [2, 8], [2, 9]]},
+        {"label": "rickshaw", "polygon": [[5, 8], [7, 8], [7, 9]]},
+        {"label": "sky", "polygon": [[0, float("inf")], [2, 8], [2, 9]]},
     ]
     folder = tmp_path / "gtFine/train/x"
     folder.mkdir(parents=True)
@@ -201,9 +204,12 @@ def test_cityscapes_polygons_hide_each_other(tmp_path: Path) -> None:
     (folder / "x_1_2_gtFine_polygons.json").write_text(json.dumps(record))
     dataset, receipt = read(tmp_path, cityscapes)
     names = {c.id: c.name for c in dataset.categories}
-    assert [(names[a.category_id], a.area) for a in dataset.annotations] == [("person", 17 * 6 - 4), ("car", 18)]
+    assert [(names[a.category_id], a.area) for a in dataset.annotations] == [("person", 17 * 7), ("car", 21)]
     assert [code for code, _ in drops(receipt)] == ["mask-hidden"]
     assert receipt.classes_in["bus"] == 1
+    said = {event.code: event.detail for event in receipt.events if event.kind == "note"}
+    assert said["surfaces-not-read"] == "2 regions: sky 2"
+    assert said["class-unknown"].endswith("left out: rickshaw 1")
 
 
 @pytest.mark.real
