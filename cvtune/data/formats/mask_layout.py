@@ -113,7 +113,7 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
     """
     inner = _folders(path)
     own = {f.name: pair for f in inner if not _is_home(f) and (pair := _pair(f)) is not None and pair[0] is not None}
-    found = {split: (i, m) for split, (i, m) in own.items() if i is not None and mask_files(i) and mask_files(m)}
+    found = {split: (i, m) for split, (i, m) in own.items() if i is not None and _is_filled(i) and _is_filled(m)}
     if found:
         return found
     names = {f.name.lower(): f for f in inner}
@@ -125,6 +125,11 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
             return both
     beside = {f.name: (f, names[n]) for f in inner for e in BEHIND if (n := f.name.lower() + e) in names}
     return {split: pair for split, pair in beside.items() if all(map(mask_files, pair))}
+
+
+def _is_filled(folder: Path) -> bool:
+    """Whether images are in a folder or below it."""
+    return bool(mask_files(folder)) or any(map(_is_filled, _folders(folder)))
 
 
 def _homes(path: Path) -> list[Path]:
