@@ -21,6 +21,8 @@ __all__ = ["convert"]
 
 # Formats that hold any box, and a list of classes for each file.
 AS_THEY_ARE = frozenset({"coco", "lvis"})
+# Formats of projects, which name their parts themselves and have one list of classes for all.
+PROJECTS = frozenset({"supervisely"})
 
 
 @without_collection()
@@ -70,7 +72,7 @@ def convert(
     # Everything is read before anything is written: a bad source leaves no half a result.
     source = read_parts(src, from_format, images, subset, origin)
     if to_format not in AS_THEY_ARE:
-        source = _fitted(source, hasattr(writer, "write_index"))
+        source = _fitted(source, hasattr(writer, "write_index") or to_format in PROJECTS)
     with staged(dst, keep=not dry_run) as staging:
         for part in source.parts:
             target = _target(dst, to_format, part.name)
@@ -83,7 +85,8 @@ def convert(
                 from cvtune.data.place_images import place_images
 
                 inside = _embedded(source.format, whole) if place == "copy" else ()
-                place_images(part.dataset.images, to_format, target, place, staging, part.receipt, inside)
+                name = part.name if to_format in PROJECTS else None
+                place_images(part.dataset.images, to_format, target, place, staging, part.receipt, inside, name)
         # A format may tie the folders of several parts together by a file above them.
         if len(source.parts) > 1 and hasattr(writer, "write_index"):
             writer.write_index(dst, [part.name for part in source.parts if part.name], source.parts[0].dataset)
@@ -100,7 +103,7 @@ def _target(dst: Path, format: str, part: str | None) -> Path:
         return dst / f"{part or 'annotations'}.json"
     if format == "datumaro" and part is not None:
         return dst / "annotations" / f"{part}.json"
-    return dst if part is None else dst / part
+    return dst if part is None or format in PROJECTS else dst / part
 
 
 def _fitted(source: Parts, numbered: bool) -> Parts:
@@ -130,5 +133,7 @@ def _write(part: Part, format: str, target: Path) -> None:
         receipt.count_out(0, {names[category_id]: count})
     receipt.check_sums()
     with stage(f"writing {part.name or format}"):
-        load_format(format).write(dataset, target, receipt)
+        writer: Any = load_format(format)
+        named = {"part": part.name} if format in PROJECTS and part.name is not None else {}
+        writer.write(dataset, target, receipt, **named)
     receipt.check_sums()  # a writer that cannot hold an object has dropped it

@@ -27,7 +27,7 @@ FOLDERS = MappingProxyType(
 
 def place_images(
     images: Sequence[Image], format: str, target: Path, how: Literal["copy", "link"], staging: Staging,
-    receipt: Receipt, embedded: Iterable[tuple[str, bytes]] = (),
+    receipt: Receipt, embedded: Iterable[tuple[str, bytes]] = (), part: str | None = None,
 ) -> None:  # fmt: skip
     """Copy images into the staged folder, or link to them, under the names that the annotations written give them.
 
@@ -40,11 +40,14 @@ def place_images(
         staging: of the whole output.
         receipt: gets a note of missing images, and of those taken out of annotation files.
         embedded: (name, content) of images inside of the annotation files; they are written where no file was found.
+        part: the part's name in a format of projects.
 
     Raises:
         DataError: two images would get the same name.
     """
     folder = target / FOLDERS.get(format, "")
+    if part is not None:
+        folder = target / part / "img"
     if target.suffix == ".json":
         top = target.parent.parent if format == "datumaro" else target.parent
         folder = top / "images" / (target.stem if target.stem != "annotations" else "")

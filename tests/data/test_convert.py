@@ -331,8 +331,8 @@ def in_parts(root: Path) -> Path:
     return root
 
 
-WRITABLE = ("coco", "lvis", "voc", "yolo", "labelme", "cvat", "via", "createml", "label_studio", "datumaro", "csv",
-            "kitti", "dota", "masks", "imagefolder")  # fmt: skip
+WRITABLE = ("coco", "lvis", "voc", "yolo", "labelme", "cvat", "via", "createml", "label_studio", "datumaro",
+            "supervisely", "csv", "kitti", "dota", "masks", "imagefolder")  # fmt: skip
 
 
 @pytest.mark.parametrize("place", ["copy", "link"])

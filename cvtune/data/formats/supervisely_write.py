@@ -28,10 +28,16 @@ __all__ = ["write"]
 DATASET = "ds0"
 
 
-def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
+def write(dataset: Dataset, path: Path, receipt: Receipt, part: str = DATASET) -> tuple[Path, ...]:
     """Write ``meta.json`` and ``ds0/ann/<image>.json`` below the folder `path`; the images belong in ``ds0/img``.
 
     Boxes become rectangles, single polygons polygons, other masks bitmaps; a crowd has the tag `iscrowd`.
+
+    Args:
+        dataset: what is written.
+        path: the folder of the project.
+        receipt: takes what is lost.
+        part: the name of the dataset within the project. The parts of one project have one list of categories.
 
     Raises:
         RunError: a file cannot be written.
@@ -44,7 +50,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
         {"title": c.name, "shape": "any", "color": f"#{(37 * i % 256):02X}80C0", "id": ids[c.id], "geometry_config": {}}
         for i, c in enumerate(dataset.categories)
     ]
-    crowds = any(annotation.iscrowd for annotation in dataset.annotations)
+    crowds = part != DATASET or any(annotation.iscrowd for annotation in dataset.annotations)
     tags = [{"name": "iscrowd", "value_type": "none", "color": "#808080"}] if crowds else []
     files = [path / "meta.json"]
     write_json(files[0], {"classes": classes, "tags": tags, "projectType": "images"})
@@ -67,7 +73,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
             own = [tag for tag in given if isinstance(tag, dict)] if isinstance(given, list) else []
             own += [{"name": "iscrowd", "value": None}] if annotation.iscrowd else []
             listed.append({"classTitle": label, "classId": ids[annotation.category_id], "tags": own, **geometry})
-        file = path / DATASET / "ann" / f"{name}.json"
+        file = path / part / "ann" / f"{name}.json"
         size = {"height": image.height, "width": image.width}
         write_json(file, {"description": "", "tags": [], "size": size, "objects": listed})
         files.append(file)
@@ -75,7 +81,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     note_boxes(dataset, str(path), receipt)
     note_categories(dataset, str(path), receipt, ids)
     if dataset.images:
-        receipt.note("images-not-written", str(path), f"put them into the folder `{DATASET}/img`")
+        receipt.note("images-not-written", str(path), f"put them into the folder `{part}/img`")
     return tuple(files)
 
 
