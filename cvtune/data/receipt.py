@@ -95,6 +95,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "class-renamed": "A class was given another name, as asked.",
         "class-several": "The object names several classes; the first was taken.",
         "classes-lost": "The format written has no list of classes, so those without objects are lost.",
+        "classes-alike": "Two class names differ in case, spaces or dashes alone; they were kept apart.",
         "classes-checked": "Images were checked for some classes only; scores take every image for labelled in full.",
         "class-respelled": "The format written cannot hold the class's name as it is.",
         "class-dropped": "The class is not among data.classes.",

@@ -175,6 +175,14 @@ def test_sets_are_merged_by_class_name(tmp_path: Path) -> None:
     assert len(record["from"]) == len(record["inputs"]) == 2
 
 
+def test_names_that_are_nearly_the_same_are_noted(tmp_path: Path) -> None:
+    a = made(tmp_path / "a", ["1.png"], ["Traffic Light", "cat"])
+    b = made(tmp_path / "b", ["2.png"], ["traffic_light", "cats"])
+    receipt = merge_sets([a, b], tmp_path / "out")
+    notes = [event.detail for event in receipt.events if event.code == "classes-alike"]
+    assert notes == ["'traffic_light' and 'Traffic Light'; --rename 'traffic_light=Traffic Light' joins them"]
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [

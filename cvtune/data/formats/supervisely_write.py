@@ -23,21 +23,24 @@ from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
 from cvtune.data.receipt import Receipt
 from cvtune.runs import write_json
 
-__all__ = ["write"]
+__all__ = ["write", "write_part"]
 
 DATASET = "ds0"
 
 
-def write(dataset: Dataset, path: Path, receipt: Receipt, part: str = DATASET) -> tuple[Path, ...]:
+def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     """Write ``meta.json`` and ``ds0/ann/<image>.json`` below the folder `path`; the images belong in ``ds0/img``.
 
     Boxes become rectangles, single polygons polygons, other masks bitmaps; a crowd has the tag `iscrowd`.
 
-    Args:
-        dataset: what is written.
-        path: the folder of the project.
-        receipt: takes what is lost.
-        part: the name of the dataset within the project. The parts of one project have one list of categories.
+    Raises:
+        RunError: a file cannot be written.
+    """
+    return write_part(dataset, path, DATASET, receipt)
+
+
+def write_part(dataset: Dataset, path: Path, part: str, receipt: Receipt) -> tuple[Path, ...]:
+    """As `write`, as the dataset `part` of the project `path`, whose parts have one list of categories.
 
     Raises:
         RunError: a file cannot be written.
