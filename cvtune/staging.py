@@ -46,6 +46,11 @@ class Staging:
         self._made: set[str] = set()
         self._removed: list[str] = []
 
+    @property
+    def dry(self) -> bool:
+        """Whether nothing is written."""
+        return self._aside is None
+
     def write(self, path: Path, content: bytes | Iterable[bytes]) -> None:
         """Write a file of the folder."""
         name = self._name(path)

@@ -49,7 +49,7 @@ def merge_sets(
             )
     receipt = Receipt.merge(*(source.rest for source in sources), *(part.receipt for part in parts))
     datasets = [rename_classes(part.dataset, rename) for part in parts]
-    merged = merge_datasets(with_names_apart(datasets), str(dst), receipt)
+    merged = merge_datasets(with_names_apart(datasets, str(dst), receipt), str(dst), receipt)
     note_leaks({str(dst): merged.images}, receipt)
     _note_alike([category.name for category in merged.categories], str(dst), receipt)
     names = {category.id: category.name for category in merged.categories}

@@ -109,7 +109,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "image-alpha": "The alpha channel was left out, in a copy.",
         "image-animated": "The first frame was taken, in a copy.",
         "image-cmyk": "CMYK colours were turned into RGB, in a copy.",
-        "image-doubled": "Two entries name the same image.",
+        "image-doubled": "Two entries name the same image, or call two images alike.",
         "image-embedded": "The image lies inside the annotation file alone; `cvtune convert --copy` takes it out.",
         "image-extracted": "Images that lie inside of the annotation files were written as files.",
         "image-empty-dropped": "The image has no objects and was left out, as asked by data.keep_empty_images.",

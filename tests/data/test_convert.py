@@ -385,3 +385,32 @@ def test_the_box_that_reading_gives_back_is_compared(name: str, tmp_path: Path) 
     most = max(abs(a - b) for a, b in zip(back.bbox_xywh, (4.4, 1, 8.6, 6.4), strict=True))
     assert f"by up to {most:.2f} px" in event.detail
     assert most > 0.3
+
+
+@pytest.mark.parametrize("place", ["copy", "link"])
+def test_images_that_lie_where_they_belong_are_left_alone(place: Any, tmp_path: Path) -> None:
+    source = coco_file(tmp_path / "set" / "a.json")
+    (tmp_path / "set" / "images").mkdir()
+    Pillow.new("RGB", (20, 10)).save(tmp_path / "set" / "images" / "a.jpg")
+    before = (tmp_path / "set" / "images" / "a.jpg").read_bytes()
+    convert(source, tmp_path / "set", to_format="yolo", place=place)
+    image = tmp_path / "set" / "images" / "a.jpg"
+    assert not image.is_symlink()
+    assert image.read_bytes() == before
+    assert read_parts(tmp_path / "set" / "data.yaml").parts[0].dataset.images[0].path == image
+
+
+@pytest.mark.parametrize("place", ["copy", "link"])
+def test_no_image_of_the_set_is_replaced(place: Any, tmp_path: Path) -> None:
+    record = json.loads(coco_file(tmp_path / "set" / "a.json").read_text())
+    record["images"] = [
+        {**record["images"][0], "file_name": f"{f}/a.jpg", "id": i} for i, f in ((5, "x"), (6, "images/x"))
+    ]
+    (tmp_path / "set" / "a.json").write_text(json.dumps(record))
+    for folder, colour in (("x", 9), ("images/x", 200)):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        Pillow.new("RGB", (20, 10), (colour, 0, 0)).save(tmp_path / "set" / folder / "a.jpg")
+    before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match=r"would replace this image of the set; choose another folder"):
+        convert(tmp_path / "set" / "a.json", tmp_path / "set", to_format="cvat", place=place)
+    assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*") if path.is_file()} == before

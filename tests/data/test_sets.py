@@ -175,6 +175,14 @@ def test_sets_are_merged_by_class_name(tmp_path: Path) -> None:
     assert len(record["from"]) == len(record["inputs"]) == 2
 
 
+def test_images_of_one_name_that_were_not_found_are_noted(tmp_path: Path) -> None:
+    sets = [made(tmp_path / name, ["1.png", f"{name}.png"], ["cat"]) for name in ("a", "b")]
+    for name in ("a", "b"):
+        (tmp_path / name / "images" / "1.png").unlink()
+    [event] = [event for event in merge_sets(sets, tmp_path / "out").events if event.code == "image-doubled"]
+    assert event.detail == "2 images that were not found have the name of another one, the first: 1.png"
+
+
 def test_names_that_are_nearly_the_same_are_noted(tmp_path: Path) -> None:
     a = made(tmp_path / "a", ["1.png"], ["Traffic Light", "cat"])
     b = made(tmp_path / "b", ["2.png"], ["traffic_light", "cats"])
