@@ -128,7 +128,7 @@ def load_coco(path: Path, images: Path | None = None, receipt: Receipt | None = 
     """Read COCO JSON.
 
     Ids are integers (whole floats too) or strings and stay as they are; annotations without one, or with that of an
-    earlier one, get the next free integers. Keys that COCO's core does not know (keypoints, attributes, scores, licences)
+    earlier one, get the next free integers. Keys that COCO's core does not know (keypoints, attributes, scores, ...)
     are kept in `extra`. An area that is missing is the mask's in pixels, else the box's; a stated one is kept. Polygons
     are read-only.
 
