@@ -14,6 +14,8 @@ __all__ = ["check", "convert", "draw", "init", "merge", "split", "stats"]
 
 # A terminal shows this many examples of each finding; --json has more.
 SHOWN = 3
+# And of a split this many classes.
+MOST_CLASSES = 30
 
 
 class Origin(StrEnum):
@@ -167,7 +169,10 @@ def split(
     print_receipt(receipt)
     names = list(dict.fromkeys(name for part in parts.values() for name in part["classes"]))
     rows = [[what, *(f"{part[what]:,}" for part in parts.values())] for what in ("images", "annotations")]
-    rows += [[name, *(f"{part['classes'][name]:,}" for part in parts.values())] for name in names]
+    shown = names[:MOST_CLASSES] if folds() else names
+    rows += [[name, *(f"{part['classes'][name]:,}" for part in parts.values())] for name in shown]
+    if len(shown) < len(names):
+        rows.append([f"... {len(names) - len(shown):,} more classes", *[""] * len(parts)])
     print_table(["", *parts], rows)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from cvtune.errors import RunError
 from cvtune.meter import tick
 
-__all__ = ["Staging", "Written", "staged", "staging_of"]
+__all__ = ["Staging", "Written", "make_folder", "staged", "staging_of"]
 
 # Larger files are forced to the disk one by one. For many small ones that takes ten times as long as writing them.
 SYNCED = 1 << 20
@@ -45,6 +45,11 @@ class Staging:
         self._prefix = f"{self.folder}{os.sep}"
         self._made: set[str] = set()
         self._removed: list[str] = []
+
+    @property
+    def dry(self) -> bool:
+        """Whether nothing is written."""
+        return self._aside is None
 
     def write(self, path: Path, content: bytes | Iterable[bytes]) -> None:
         """Write a file of the folder."""
@@ -76,6 +81,10 @@ class Staging:
         elif target is not None:
             shutil.copyfile(source, target)
         tick()
+
+    def make(self, path: Path) -> None:
+        """Make a folder within the folder, which may stay empty."""
+        self._target(os.path.join(self._name(path), ""))
 
     def remove(self, name: str) -> None:
         """Take a file of an earlier result out of the folder, once the new one appears."""
@@ -151,6 +160,15 @@ def staged(folder: Path, keep: bool = True) -> Iterator[Staging]:
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, which may stay empty; within `staged` it appears with everything else."""
+    current = staging_of(path)
+    if current is not None:
+        current.make(path)
+    else:
+        path.mkdir(parents=True, exist_ok=True)
 
 
 def staging_of(path: Path) -> Staging | None:

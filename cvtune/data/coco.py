@@ -129,9 +129,10 @@ def load_coco(
 ) -> Dataset:
     """Read COCO JSON.
 
-    Ids are integers (whole floats too) or strings and stay as they are; annotations without one get the next free
-    integers. Keys that COCO's core does not know (keypoints, attributes, scores, licences) are kept in `extra`.
-    An area that is missing is the mask's in pixels, else the box's; a stated one is kept. Polygons are read-only.
+    Ids are integers (whole floats too) or strings and stay as they are; annotations without one, or with that of an
+    earlier one, get the next free integers. Keys that COCO's core does not know (keypoints, attributes, scores, ...)
+    are kept in `extra`. An area that is missing is the mask's in pixels, else the box's; a stated one is kept. Polygons
+    are read-only.
 
     Mended: a missing bbox is taken from the mask; polygons of fewer than three points or with stray numbers are left
     out of their annotation. Left out: annotations of unlisted images, with a bbox that is not four finite numbers or

@@ -208,6 +208,24 @@ def _size_wh_of_file(path: Path) -> tuple[int, int]:
     return (header.height, header.width) if header.orientation >= 5 else (header.width, header.height)
 
 
+def _repeated(annotations: list[Annotation]) -> list[int]:
+    """The places of annotations whose id an earlier one has."""
+    try:
+        ids = np.fromiter((annotation.id for annotation in annotations), np.int64, len(annotations))
+        ids.sort()
+        if not (ids[1:] == ids[:-1]).any():  # a set of a million numbers would take 64 MB
+            return []
+    except (TypeError, ValueError, OverflowError):
+        pass
+    seen: set[Id] = set()
+    repeated = []
+    for place, annotation in enumerate(annotations):
+        if annotation.id in seen:
+            repeated.append(place)
+        seen.add(annotation.id)
+    return repeated
+
+
 class _DroppedError(Exception):
     """The annotation at hand is left out, and the receipt says so."""
 
@@ -240,19 +258,21 @@ class _AnnotationReader:
                     unnumbered.append(len(annotations))
                 annotations.append(annotation)
         if unnumbered:
-            self._number(annotations, unnumbered)
+            self._number(annotations, unnumbered, "have no id")
+        if repeated := _repeated(annotations):
+            self._number(annotations, repeated, "have the id of another one")
         if self._respelled and self.receipt is not None:
             detail = f"{self._respelled:,} ids are numbers in one place and strings in another"
             self.receipt.note("value-repaired", self.path.name, detail)
         return tuple(annotations)
 
-    def _number(self, annotations: list[Annotation], unnumbered: list[int]) -> None:
-        """Give annotations without an id the integers above the greatest one, in the order of the file."""
+    def _number(self, annotations: list[Annotation], places: list[int], fault: str) -> None:
+        """Give annotations the integers above the greatest id, in the order of the file."""
         free = 1 + max((a.id for a in annotations if isinstance(a.id, int)), default=0)
-        for new, i in enumerate(unnumbered, free):
+        for new, i in enumerate(places, free):
             annotations[i] = replace(annotations[i], id=new)
         if self.receipt is not None:
-            detail = f"{len(unnumbered)} annotations have no id; they got {free} to {free + len(unnumbered) - 1}"
+            detail = f"{len(places)} annotations {fault}; they got {free} to {free + len(places) - 1}"
             self.receipt.note("annotation-ids-renumbered", self.path.name, detail)
 
     def _annotation(self, record: dict[str, Any], views: Iterator[Polygon] | None, position: int) -> Annotation:

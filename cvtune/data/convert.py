@@ -70,7 +70,7 @@ def convert(
     # Everything is read before anything is written: a bad source leaves no half a result.
     source = read_parts(src, from_format, images, subset, origin)
     if to_format not in AS_THEY_ARE:
-        source = _fitted(source, hasattr(writer, "write_index"))
+        source = _fitted(source, hasattr(writer, "write_index") or hasattr(writer, "write_part"))
     with staged(dst, keep=not dry_run) as staging:
         for part in source.parts:
             target = _target(dst, to_format, part.name)
@@ -83,7 +83,8 @@ def convert(
                 from cvtune.data.place_images import place_images
 
                 inside = _embedded(source.format, whole) if place == "copy" else ()
-                place_images(part.dataset.images, to_format, target, place, staging, part.receipt, inside)
+                name = part.name if hasattr(writer, "write_part") else None
+                place_images(part.dataset.images, to_format, target, place, staging, part.receipt, inside, name)
         # A format may tie the folders of several parts together by a file above them.
         if len(source.parts) > 1 and hasattr(writer, "write_index"):
             writer.write_index(dst, [part.name for part in source.parts if part.name], source.parts[0].dataset)
@@ -100,7 +101,7 @@ def _target(dst: Path, format: str, part: str | None) -> Path:
         return dst / f"{part or 'annotations'}.json"
     if format == "datumaro" and part is not None:
         return dst / "annotations" / f"{part}.json"
-    return dst if part is None else dst / part
+    return dst if part is None or hasattr(load_format(format), "write_part") else dst / part
 
 
 def _fitted(source: Parts, numbered: bool) -> Parts:
@@ -130,5 +131,9 @@ def _write(part: Part, format: str, target: Path) -> None:
         receipt.count_out(0, {names[category_id]: count})
     receipt.check_sums()
     with stage(f"writing {part.name or format}"):
-        load_format(format).write(dataset, target, receipt)
+        writer: Any = load_format(format)
+        if part.name is not None and hasattr(writer, "write_part"):
+            writer.write_part(dataset, target, part.name, receipt)
+        else:
+            writer.write(dataset, target, receipt)
     receipt.check_sums()  # a writer that cannot hold an object has dropped it

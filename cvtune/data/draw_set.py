@@ -71,6 +71,8 @@ def draw_set(
         )
     source = read_parts(path, format, images, subset, origin)
     chosen = pick([part.dataset for part in source.parts], count, seed)
+    if not any(part.dataset.images for part in source.parts):
+        raise DataError(f"{path}: the set lists no image, so there is nothing to draw")
     if not chosen:
         raise DataError(
             f"{path}: none of its images was found; give their folder with --images, or take them out of the "

@@ -20,6 +20,8 @@ Key = tuple[str, int]
 def note_leaks(splits: Mapping[str, Sequence[Image]], receipt: Receipt) -> None:
     """Note images of one split that are also in another: the same file, or a copy under the same name.
 
+    The keys are what the receipt calls the splits.
+
     Files that one split lists twice are noted too: each entry has but a part of the objects.
 
     Copies are told by name and length first, so that content is read of suspects alone.
@@ -31,7 +33,7 @@ def note_leaks(splits: Mapping[str, Sequence[Image]], receipt: Receipt) -> None:
         listed = Counter(map(os.path.realpath, paths))
         doubled = [real[split][path].name for path, n in listed.items() if n > 1]
         if doubled:
-            receipt.note("image-doubled", f"data.{split}", f"{len(doubled):,} files, the first: {doubled[0]}")
+            receipt.note("image-doubled", split, f"{len(doubled):,} files, the first: {doubled[0]}")
     for a, b in combinations(splits, 2):
         same = [real[b][path].name for path in real[a].keys() & real[b].keys()]
         same += [
@@ -42,7 +44,7 @@ def note_leaks(splits: Mapping[str, Sequence[Image]], receipt: Receipt) -> None:
         ]
         if same:
             shown = ", ".join(sorted(same)[:3]) + (", ..." if len(same) > 3 else "")
-            receipt.note("train-val-leak", f"data.{a} and data.{b}", f"{len(same):,} images: {shown}")
+            receipt.note("train-val-leak", f"{a} and {b}", f"{len(same):,} images: {shown}")
 
 
 def _key(path: Path) -> Key:

@@ -67,12 +67,22 @@ def with_joint_categories(datasets: Sequence[Dataset], where: str, receipt: Rece
     ]
 
 
-def with_names_apart(datasets: Sequence[Dataset]) -> list[Dataset]:
+def with_names_apart(datasets: Sequence[Dataset], where: str, receipt: Receipt) -> list[Dataset]:
     """The sets, with images of one name called by their path below the folder that all found images share.
 
-    Else a file that lists the images of several sets could not say which one it means.
+    Else a file that lists the images of several sets could not say which one it means. Images that were not found keep
+    their names, which is noted.
+
+    Args:
+        datasets: at least one.
+        where: what to call the result on the receipt.
+        receipt: gets the note.
     """
     uses = Counter(name for dataset in datasets for name in {image.file_name for image in dataset.images})
+    lost = [i.file_name for d in datasets for i in d.images if i.path is None and uses[i.file_name] > 1]
+    if lost:
+        detail = f"{len(lost):,} images that were not found have the name of another one, the first: {lost[0]}"
+        receipt.note("image-doubled", where, detail)
     files = [image.path.resolve() for d in datasets for image in d.images if image.path is not None]
     if not files or max(uses.values(), default=0) < 2:
         return list(datasets)

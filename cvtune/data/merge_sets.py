@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -48,8 +49,9 @@ def merge_sets(
             )
     receipt = Receipt.merge(*(source.rest for source in sources), *(part.receipt for part in parts))
     datasets = [rename_classes(part.dataset, rename) for part in parts]
-    merged = merge_datasets(with_names_apart(datasets), str(dst), receipt)
+    merged = merge_datasets(with_names_apart(datasets, str(dst), receipt), str(dst), receipt)
     note_leaks({str(dst): merged.images}, receipt)
+    _note_alike([category.name for category in merged.categories], str(dst), receipt)
     names = {category.id: category.name for category in merged.categories}
     # Renamed classes leave under the name that they came by: the sums are of the same objects.
     before = [_names_of(part.dataset) for part in parts]
@@ -97,6 +99,16 @@ def rename_classes(dataset: Dataset, rename: Mapping[str, str]) -> Dataset:
         ids[category.id] = first.setdefault(name, replace(category, name=name)).id
     annotations = tuple(replace(a, category_id=ids[a.category_id]) for a in dataset.annotations)
     return replace(dataset, categories=tuple(first.values()), annotations=annotations)
+
+
+def _note_alike(names: Sequence[str], where: str, receipt: Receipt) -> None:
+    """Note classes whose names differ in case, spaces, `_` and `-` alone."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), []).append(name)
+    for first, *others in alike.values():
+        for other in others:
+            receipt.note("classes-alike", where, f"{other!r} and {first!r}; --rename '{other}={first}' joins them")
 
 
 def _names_of(dataset: Dataset) -> dict[Id, str]:

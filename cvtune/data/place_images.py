@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -27,7 +28,7 @@ FOLDERS = MappingProxyType(
 
 def place_images(
     images: Sequence[Image], format: str, target: Path, how: Literal["copy", "link"], staging: Staging,
-    receipt: Receipt, embedded: Iterable[tuple[str, bytes]] = (),
+    receipt: Receipt, embedded: Iterable[tuple[str, bytes]] = (), part: str | None = None,
 ) -> None:  # fmt: skip
     """Copy images into the staged folder, or link to them, under the names that the annotations written give them.
 
@@ -40,17 +41,21 @@ def place_images(
         staging: of the whole output.
         receipt: gets a note of missing images, and of those taken out of annotation files.
         embedded: (name, content) of images inside of the annotation files; they are written where no file was found.
+        part: the part's name in a format of projects.
 
     Raises:
-        DataError: two images would get the same name.
+        DataError: two images would get the same name, or one would replace another.
     """
     folder = target / FOLDERS.get(format, "")
+    if part is not None:
+        folder = target / part / "img"
     if target.suffix == ".json":
         top = target.parent.parent if format == "datumaro" else target.parent
         folder = top / "images" / (target.stem if target.stem != "annotations" else "")
     missing: dict[str, str] = {}
     taken: set[str] = set()
     owners: dict[str, Path] = {}
+    own = {os.path.realpath(image.path) for image in images if image.path is not None} if folder.exists() else set()
     with stage("copying images" if how == "copy" else "linking images", len(images)):
         for image in images:
             name = _name(image.file_name, format, taken)
@@ -59,6 +64,12 @@ def place_images(
                 continue
             if owners.setdefault(name, image.path) != image.path:
                 raise DataError(f"{image.path}: {owners[name]} would get the same name, {name}; rename one of them")
+            there = os.path.realpath(folder / name)
+            if there in own and there == os.path.realpath(image.path):
+                continue  # where it belongs
+            if there in own:
+                raise DataError(f"{folder / name}: {image.path} would replace this image of the set; choose another "
+                                "folder with `-o`")  # fmt: skip
             staging.place(folder / name, image.path, link=how == "link")
         extracted = 0
         for file_name, content in embedded if missing else ():

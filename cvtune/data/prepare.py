@@ -74,7 +74,7 @@ def prepare(spec: Spec, run: RunDir, *, task: Task = "detect") -> Prepared:
         if split in datasets:
             _check_classes(datasets[split], datasets["train"], split)
     class_map, left_out = make_class_map([(category.id, category.name) for category in categories], wanted)
-    note_leaks({split: dataset.images for split, dataset in datasets.items()}, receipt)
+    note_leaks({f"data.{split}": dataset.images for split, dataset in datasets.items()}, receipt)
 
     copies = run.path / "data" / "images"
     if copies.exists():

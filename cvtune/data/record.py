@@ -32,7 +32,11 @@ def write_record(staging: Staging, receipt: Receipt, sources: Sequence[Parts], t
         receipt: of the whole.
         sources: what was read.
         to: the format written, and what else the verb did.
+
+    Raises:
+        DataError: a file of the sources would be replaced.
     """
+    _refuse_replaced(staging, receipt)
     outputs = [{"path": f.path, "sha256": f.sha256, "bytes": f.bytes} for f in staging.files.values()]
     described = [_described(source) for source in sources]
     for old in _outdated(staging, receipt):
@@ -100,6 +104,15 @@ def refuse_losses(receipt: Receipt) -> None:
         named = "; ".join(f"{code} ({n:,}), the first: {example}" for code, n, example in losses[:NAMED])
         more = f"; and {len(losses) - NAMED} more reasons" if len(losses) > NAMED else ""
         raise DataError(f"--strict: something would be lost: {named}{more}; leave --strict out to accept it")
+
+
+def _refuse_replaced(staging: Staging, receipt: Receipt) -> None:
+    if staging.dry or not staging.folder.exists():
+        return
+    read = {os.path.realpath(file) for file in receipt.files}
+    for name in staging.files:
+        if os.path.realpath(file := staging.folder / name) in read:
+            raise DataError(f"{file}: the output would replace the source; choose another folder with `-o`")
 
 
 def _described(source: Parts) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def split_set(
     datasets = [part.dataset for part in source.parts]
     # By the names that the set gives: a video whose frames lie in several parts stays together.
     groups = [group_of(image, spec.by) for dataset in datasets for image in dataset.images]
-    whole = merge_datasets(with_names_apart(datasets), str(path), receipt)
+    whole = merge_datasets(with_names_apart(datasets, str(path), receipt), str(path), receipt)
     parts = split_dataset(whole, spec, stratify, groups)
     got = {name: _contents(part) for name, part in parts.items()}
     how = {"val": spec.val, "test": spec.test, "by": spec.by, "seed": spec.seed, "stratify": stratify}

@@ -160,6 +160,7 @@ CASES: dict[str, tuple[Callable[[Made], Any], dict[str, int], str]] = {
     "a box without height": (lambda m: m.box(10, 40, 20, 0), {"box-zero-area": 1}, r"annotation 900"),
     "a tiny box": (lambda m: m.box(10, 40, 20, 1.9), {"box-tiny": 1}, r"annotation 900"),
     "a giant box": (lambda m: m.box(0, 0, 80, 58), {"box-giant": 1}, r"annotation 900"),
+    "a box that is giant only outside": (lambda m: m.box(-80, 0, 160, 50), {"box-sticks-out": 1}, r"annotation 900"),
     "the same box twice": (
         lambda m: m.box(10, 10, 20, 20),
         {"box-doubled": 1},
@@ -267,6 +268,41 @@ def test_labels_without_image_and_images_without_labels(tmp_path: Path) -> None:
     assert found.keys() == {"label-unmatched", "image-unlabeled", "image-empty"}
     assert "labels/x.txt" in found["label-unmatched"][0]
     assert found["image-unlabeled"] == ["yy.jpg: has no file of labels"]
+
+
+def test_images_of_what_was_not_read_are_not_called_unlabeled(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    picture(tmp_path / "images" / ".thumb.jpg", 9)
+    assert made.check().findings == ()
+    for report in (check_dataset(tmp_path, subset="train"), check_dataset(tmp_path / "train.json")):
+        assert report.findings == ()
+    (tmp_path / "val.json").unlink()
+    [finding] = check_dataset(tmp_path / "train.json").findings
+    assert (finding.check.id, finding.count) == ("image-unlabeled", 2)
+
+
+def test_images_that_have_labels_but_are_in_no_list_are_not_called_unlabeled(tmp_path: Path) -> None:
+    xml = (
+        "<annotation><filename>{0}.jpg</filename><size><width>80</width><height>60</height></size><object><name>x</name>"
+        "<bndbox><xmin>9</xmin><ymin>9</ymin><xmax>30</xmax><ymax>30</ymax></bndbox></object></annotation>"
+    )
+    (tmp_path / "Annotations").mkdir()
+    for i, stem in enumerate("abcd"):
+        picture(tmp_path / "JPEGImages" / f"{stem}.jpg", i)
+        (tmp_path / "Annotations" / f"{stem}.xml").write_text(xml.format(stem))
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    for part, stems in (("train", "a\nb\n"), ("val", "c\n")):
+        (tmp_path / "ImageSets" / "Main" / f"{part}.txt").write_text(stems)
+    assert check_dataset(tmp_path).findings == ()
+    (tmp_path / "Annotations" / "d.xml").unlink()
+    assert [finding.check.id for finding in check_dataset(tmp_path).findings] == ["image-unlabeled"]
+
+
+def test_a_damaged_image_without_a_stated_size_is_one_finding(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    (tmp_path / "images" / "2.jpg").write_bytes(b"")
+    made.parts["train"]["images"][1].update(width=0, height=0)
+    assert {f.check.id: f.count for f in made.check().findings} == {"image-unreadable": 1, "annotation-lost": 2}
 
 
 def test_points_and_lines_are_noted(tmp_path: Path) -> None:

@@ -251,6 +251,23 @@ def test_crowds(write: Write, value: Any, crowd: bool) -> None:
     assert annotation.iscrowd is crowd
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([4, 4, 2, 4], [4, 5, 2, 6]),
+        ([4, "4", 2], [4, "4", 2]),
+        (["a", "a", None], ["a", 2, 1]),
+        ([2**70, 2**70], [2**70, 2**70 + 1]),
+    ],
+)
+def test_annotations_that_share_an_id_get_free_ones(given: list[Any], expected: list[Any], write: Write) -> None:
+    receipt = Receipt()
+    records = [{"bbox": [1, 2, 3, 4], "id": annotation_id} for annotation_id in given]
+    path = write(coco(*records))
+    assert [annotation.id for annotation in load_coco(path, receipt=receipt).annotations] == expected
+    assert bool(receipt.counts["annotation-ids-renumbered"]) == (given != expected)
+
+
 def test_annotations_without_an_id_get_free_ones(write: Write) -> None:
     content = coco(*({"bbox": [n, 0, 1, 1]} for n in range(5)))
     content["annotations"][0]["id"] = 40
@@ -555,7 +572,7 @@ def datasets(draw: st.DrawFn) -> Dataset:
         for category_id in draw(st.lists(IDS, unique=True, min_size=1, max_size=3))
     )
     annotations = []
-    for annotation_id in draw(st.lists(IDS, max_size=4)) if images else []:
+    for annotation_id in draw(st.lists(IDS, unique=True, max_size=4)) if images else []:
         image = draw(st.sampled_from(images))
         polygons = st.lists(
             st.lists(st.tuples(FLOATS, FLOATS), min_size=3, max_size=5).map(

@@ -312,3 +312,105 @@ def test_images_in_and_below_a_folder_are_found_where_each_format_has_them(name:
     assert contents == {sha256(tmp_path / image) for image in images}
     assert len(part.dataset.annotations) == 3
     assert all(image.path is None or image.path.is_relative_to(tmp_path / "out") for image in part.dataset.images)
+
+
+def in_parts(root: Path) -> Path:
+    """train and val in COCO, two images each in a folder `images` of their own, one object with a mask each."""
+    (root / "annotations").mkdir(parents=True)
+    for n, part in enumerate(("train", "val")):
+        images, annotations = [], []
+        for i in (1, 2):
+            name = f"{part}/images/{i}.png"
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            Pillow.new("RGB", (40 + 10 * n, 30), (i, 90, 9)).save(root / name)
+            images.append({"id": i, "file_name": name, "width": 40 + 10 * n, "height": 30})
+            shape = {"bbox": [4, 4, 10, 8], "segmentation": [[4, 4, 14, 4, 14, 12, 4, 12]], "area": 80}
+            annotations.append({"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, **shape})
+        record = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "x"}]}
+        (root / "annotations" / f"{part}.json").write_text(json.dumps(record))
+    return root
+
+
+WRITABLE = ("coco", "lvis", "voc", "yolo", "labelme", "cvat", "via", "createml", "label_studio", "datumaro",
+            "supervisely", "csv", "kitti", "dota", "masks", "imagefolder")  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["copy", "link"])
+@pytest.mark.parametrize("name", WRITABLE)
+def test_parts_are_read_back_with_their_images_and_objects(name: str, place: Any, tmp_path: Path) -> None:
+    convert(in_parts(tmp_path / "set"), tmp_path / "out", to_format=name, place=place)
+    back = read_parts(tmp_path / "out")
+    assert back.format == name
+    assert [part.name for part in back.parts] == ["train", "val"]
+    for part, width in zip(back.parts, (40, 50), strict=True):
+        assert len(part.dataset.annotations) == 2
+        for image in part.dataset.images:
+            assert image.width == width
+            assert image.path is not None
+            with Pillow.open(image.path) as file:
+                assert file.size == (width, 30)
+
+
+@pytest.mark.parametrize("name", WRITABLE)
+def test_a_dry_run_writes_nothing_in_any_format(name: str, tmp_path: Path) -> None:
+    convert(in_parts(tmp_path / "set"), tmp_path / "out", to_format=name, place="copy", dry_run=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_no_json_is_written_among_the_source_s(tmp_path: Path) -> None:
+    source = coco_file(tmp_path / "set" / "instances.json")
+    with pytest.raises(DataError, match="would lie among the source's files, and be read with them"):
+        convert(tmp_path / "set", tmp_path / "set")
+    assert [path.name for path in source.parent.iterdir()] == ["instances.json"]
+    convert(tmp_path / "set", tmp_path / "set" / "out")
+
+
+def test_a_rotated_box_in_place_of_a_mask_is_a_loss_with_its_overlap(tmp_path: Path) -> None:
+    source = coco_file(tmp_path / "a.json", segmentation=[[2, 2, 12, 2, 2, 8]], bbox=[2, 2, 10, 6])
+    receipt = convert(source, tmp_path / "out", to_format="dota")
+    [worst] = receipt.worst
+    assert worst.iou == pytest.approx(0.5, abs=0.08)
+    with pytest.raises(DataError, match=r"--strict: something would be lost: mask-as-rotated-box \(1\)"):
+        convert(source, tmp_path / "strict", to_format="dota", strict=True)
+
+
+@pytest.mark.parametrize("name", ["masks", "dota"])
+def test_the_box_that_reading_gives_back_is_compared(name: str, tmp_path: Path) -> None:
+    mask = [4.4, 1, 6, 1.4, 13, 5, 13, 7, 11, 7.4]
+    source = coco_file(tmp_path / "a.json", segmentation=[mask], bbox=[4.4, 1, 8.6, 6.4])
+    receipt = convert(source, tmp_path / name, to_format=name)
+    [event] = [event for event in receipt.events if event.code == "box-replaced"]
+    Pillow.new("RGB", (20, 10)).save(tmp_path / "a.jpg")
+    back = read_parts(tmp_path / name, images=tmp_path).parts[0].dataset.annotations[0]
+    most = max(abs(a - b) for a, b in zip(back.bbox_xywh, (4.4, 1, 8.6, 6.4), strict=True))
+    assert f"by up to {most:.2f} px" in event.detail
+    assert most > 0.3
+
+
+@pytest.mark.parametrize("place", ["copy", "link"])
+def test_images_that_lie_where_they_belong_are_left_alone(place: Any, tmp_path: Path) -> None:
+    source = coco_file(tmp_path / "set" / "a.json")
+    (tmp_path / "set" / "images").mkdir()
+    Pillow.new("RGB", (20, 10)).save(tmp_path / "set" / "images" / "a.jpg")
+    before = (tmp_path / "set" / "images" / "a.jpg").read_bytes()
+    convert(source, tmp_path / "set", to_format="yolo", place=place)
+    image = tmp_path / "set" / "images" / "a.jpg"
+    assert not image.is_symlink()
+    assert image.read_bytes() == before
+    assert read_parts(tmp_path / "set" / "data.yaml").parts[0].dataset.images[0].path == image
+
+
+@pytest.mark.parametrize("place", ["copy", "link"])
+def test_no_image_of_the_set_is_replaced(place: Any, tmp_path: Path) -> None:
+    record = json.loads(coco_file(tmp_path / "set" / "a.json").read_text())
+    record["images"] = [
+        {**record["images"][0], "file_name": f"{f}/a.jpg", "id": i} for i, f in ((5, "x"), (6, "images/x"))
+    ]
+    (tmp_path / "set" / "a.json").write_text(json.dumps(record))
+    for folder, colour in (("x", 9), ("images/x", 200)):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+        Pillow.new("RGB", (20, 10), (colour, 0, 0)).save(tmp_path / "set" / folder / "a.jpg")
+    before = {path: path.read_bytes() for path in (tmp_path / "set").rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match=r"would replace this image of the set; choose another folder"):
+        convert(tmp_path / "set" / "a.json", tmp_path / "set", to_format="cvat", place=place)
+    assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*") if path.is_file()} == before

@@ -25,6 +25,11 @@ from cvtune.spec import SplitSpec
         # Of several none is chosen by chance.
         (["b/a.jpg", "c/a.jpg"], "x.json", "a.jpg", None),
         (["b/a.jpg", "c/a.jpg"], "x.json", "c/a.jpg", "c/a.jpg"),
+        (["b/a.jpg", "a.jpg", "c/d/a.jpg"], "x.json", "a.jpg", "a.jpg"),
+        (["e/b/a.jpg", "b/a.jpg"], "x.json", "b/a.jpg", "b/a.jpg"),
+        # The stated folder is there, and has none.
+        (["e/cam1/b.jpg", "e/cam2/a.jpg"], "x.json", "cam1/a.jpg", None),
+        (["e/cam1/b.jpg", "e/cam2/a.jpg"], "x.json", "cam3/a.jpg", "e/cam2/a.jpg"),
         # Parts call their images alike.
         (["photos/train/a.jpg"], "val.json", "a.jpg", None),
         (["photos/train2017/a.jpg", "photos/val2017/a.jpg"], "instances_val2017.json", "a.jpg", "photos/val2017/a.jpg"),

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cvtune.data.coco import load_coco
+from cvtune.data.convert import convert
 from cvtune.data.draw_set import draw_set
 from cvtune.data.merge_sets import merge_sets, parse_renames
 from cvtune.data.split_set import parse_split, split_set
@@ -95,6 +96,69 @@ def test_a_split_never_replaces_its_source(tmp_path: Path) -> None:
     assert len(load_coco(source).images) == 3
 
 
+def in_parts(root: Path) -> Path:
+    """train and val, whose images have the same names in folders of their own and other widths."""
+    for part, width in (("train", 40), ("val", 50)):
+        images = []
+        for i in range(1, 21):
+            path = root / "images" / part / f"v{i % 5}_{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Pillow.new("RGB", (width, 30), (width, i, 5)).save(path)
+            images.append({"id": i, "file_name": path.name, "width": width, "height": 30})
+        box = {"category_id": 1, "bbox": [1, 1, 9, 9], "iscrowd": 0, "area": 81}
+        annotations = [{"id": i, "image_id": i, **box} for i in range(1, 21)]
+        record = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cat"}]}
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / f"{part}.json").write_text(json.dumps(record))
+    return root
+
+
+def test_images_that_parts_call_alike_stay_apart_in_a_split(tmp_path: Path) -> None:
+    split_set(in_parts(tmp_path / "set"), tmp_path / "out", SplitSpec(val=0.4, by="prefix"))
+    sets = {name: load_coco(tmp_path / "out" / f"{name}.json") for name in ("train", "val")}
+    images = [image for part in sets.values() for image in part.images]
+    assert len({image.file_name for image in images}) == 40
+    for image in images:
+        assert image.path is not None
+        with Pillow.open(image.path) as file:
+            assert file.size == (image.width, image.height)
+    # One video in two parts is one group.
+    videos = {name: {Path(image.file_name).name.split("_")[0] for image in part.images} for name, part in sets.items()}
+    assert not videos["train"] & videos["val"]
+
+
+def test_images_outside_of_the_source_are_found_again(tmp_path: Path) -> None:
+    source = made(tmp_path / "photos", ["d/1.png", "d/2.png", "3.png", "4.png"], ["cat"])
+    source = source.rename(tmp_path / "notes.json")
+    notes = tmp_path / "deep" / "notes" / "notes.json"
+    notes.parent.mkdir(parents=True)
+    source.rename(notes)
+    there = tmp_path / "photos" / "images"
+    split_set(notes, tmp_path / "out" / "a" / "split", SplitSpec(val=0.5), images=there)
+    # What was made of what was made, too.
+    merge_sets([tmp_path / "out" / "a" / "split"], tmp_path / "out" / "b" / "merged")
+    convert(tmp_path / "out" / "b" / "merged", tmp_path / "out" / "c" / "again")
+    for file in ("a/split/train.json", "a/split/val.json", "b/merged/annotations.json", "c/again/annotations.json"):
+        found = load_coco(tmp_path / "out" / file).images
+        assert found
+        assert [image.path for image in found] == [there / image.file_name for image in found]
+
+
+def test_what_an_earlier_call_wrote_makes_way(tmp_path: Path) -> None:
+    source, out = made(tmp_path / "set", [f"{i}.png" for i in range(9)], ["cat"]), tmp_path / "out"
+    split_set(source, out, SplitSpec(val=0.3, test=0.3))
+    (out / "mine.json").write_text("{}")
+    split_set(source, out, SplitSpec(val=0.3))
+    assert sorted(path.name for path in out.iterdir()) == ["mine.json", "receipt.json", "train.json", "val.json"]
+    assert receipt_of(out)["counts"]["output-removed"] == 1
+    # But neither what somebody changed nor what is read now.
+    (out / "val.json").write_text((out / "val.json").read_text() + "\n")
+    merge_sets([out / "train.json"], out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "annotations.json", "mine.json", "receipt.json", "train.json", "val.json",
+    ]  # fmt: skip
+
+
 def test_sets_are_merged_by_class_name(tmp_path: Path) -> None:
     a = made(tmp_path / "a", ["1.png", "2.png"], ["cat", "dog"], [1, 2])
     b = made(tmp_path / "b", ["1.png", "3.png"], ["dog", "puppy", "eel"], [1, 2, 9], colour=150)
@@ -109,6 +173,22 @@ def test_sets_are_merged_by_class_name(tmp_path: Path) -> None:
     assert record["to"]["classes"] == {"cat": 2, "dog": 6, "eel": 2}
     assert record["annotations"] == {"in": 10, "out": 10, "dropped": 0}
     assert len(record["from"]) == len(record["inputs"]) == 2
+
+
+def test_images_of_one_name_that_were_not_found_are_noted(tmp_path: Path) -> None:
+    sets = [made(tmp_path / name, ["1.png", f"{name}.png"], ["cat"]) for name in ("a", "b")]
+    for name in ("a", "b"):
+        (tmp_path / name / "images" / "1.png").unlink()
+    [event] = [event for event in merge_sets(sets, tmp_path / "out").events if event.code == "image-doubled"]
+    assert event.detail == "2 images that were not found have the name of another one, the first: 1.png"
+
+
+def test_names_that_are_nearly_the_same_are_noted(tmp_path: Path) -> None:
+    a = made(tmp_path / "a", ["1.png"], ["Traffic Light", "cat"])
+    b = made(tmp_path / "b", ["2.png"], ["traffic_light", "cats"])
+    receipt = merge_sets([a, b], tmp_path / "out")
+    notes = [event.detail for event in receipt.events if event.code == "classes-alike"]
+    assert notes == ["'traffic_light' and 'Traffic Light'; --rename 'traffic_light=Traffic Light' joins them"]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +225,49 @@ def test_drawings_are_one_a_file_or_a_grid(tmp_path: Path) -> None:
         assert picture.width > 3 * 400
         assert picture.height > 2 * 300
     assert draw_set(source, tmp_path / "out", as_grid=True) == [tmp_path / "out" / "grid.png"]
+
+
+def test_a_grid_draws_lines_and_names_alike_on_small_and_large_images(tmp_path: Path) -> None:
+    source = made(tmp_path / "set", ["small.png", "large.png"], ["cat"])
+    record = json.loads(source.read_text())
+    box = [0.25, 0.5, 0.5, 0.5]  # shares of the image
+    for image, annotation, size in zip(record["images"], record["annotations"], [(8, 6), (3200, 2400)], strict=True):
+        Pillow.new("RGB", size, (90, 90, 90)).save(tmp_path / "set" / "images" / image["file_name"])
+        image.update(width=size[0], height=size[1])
+        x, y, w, h = (share * side for share, side in zip(box, size * 2, strict=True))
+        corners = [x, y, x + w, y, x + w, y + h, x, y + h]
+        annotation.update(bbox=[x, y, w, h], area=w * h, segmentation=[corners])
+    source.write_text(json.dumps(record))
+    [sheet] = draw_set(source, tmp_path / "sheet.png")
+    with Pillow.open(sheet) as picture:
+        drawn = np.asarray(picture)
+    cells = [drawn[6:306, left : left + 400] for left in (6, 412)]
+    np.testing.assert_array_equal(*cells)
+    assert (cells[0][250, 200] != 90).any()  # the mask
+    assert (cells[0][:120] == 90).all()
+
+
+def test_drawings_of_one_stem_are_two_files(tmp_path: Path) -> None:
+    source = made(tmp_path / "set", ["a.png", "a.bmp"], ["cat"])
+    drawn = draw_set(source, tmp_path / "out")
+    assert len({path.name for path in drawn}) == len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("set/images", "would replace a file of the set; choose another folder with `-o`"),
+        ("set/images/a.png", "would replace a file of the set"),
+        ("set", "would be taken for an image of the set"),
+        ("sheet.jpg", r"drawings are PNG, got \.jpg; allowed: a folder, or a grid's name ending in \.png"),
+    ],
+)
+def test_nothing_of_the_set_is_drawn_over(out: str, message: str, tmp_path: Path) -> None:
+    source = made(tmp_path / "set", ["a.png", "b.png"], ["cat"])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match=message):
+        draw_set(source, tmp_path / out)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_the_choice_of_images_is_the_same_each_time_and_prefers_those_with_objects(tmp_path: Path) -> None:

@@ -37,6 +37,16 @@ def test_every_class_is_shared_out(seed: int) -> None:
     assert {part: n / 1000 for part, n in Counter(assigned).items()} == pytest.approx(SHARES, abs=0.03)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_images_does_not_matter(seed: int) -> None:
+    labels = [Counter({f"class {(i * k) % 7}": 1 for k in (1, 2, 3)}) for i in range(60)]
+    names = [str(i) for i in range(60)]
+    assigned = dict(zip(names, assign_stratified(names, labels, SHARES, seed), strict=True))
+    order = random.Random(seed).sample(range(60), 60)
+    again = assign_stratified([names[i] for i in order], [labels[i] for i in order], SHARES, seed)
+    assert dict(zip([names[i] for i in order], again, strict=True)) == assigned
+
+
 def test_groups_stay_together_and_are_shared_out_too() -> None:
     labels = images(1000, 1)
     groups = [f"video{i // 10}" for i in range(1000)]

@@ -103,6 +103,7 @@ class Format(Protocol):
 
     # Of formats whose files may hold the images themselves also:
     # def embedded_images(source: ReadSource) -> Iterator[tuple[str, bytes]]: names as `read` gives them, and contents
+    # Of formats of projects, which hold several parts, also `write_part`: as `write`, with the part's name.
 
 
 def load_format(name: str) -> Format:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -47,6 +48,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     files: list[Path] = []
     taken: set[str] = set()
     boxes = 0
+    shapes: list[Annotation] = []
     for image in dataset.images:
         key = flat_key(image.file_name, taken)
         if Path(image.file_name).with_suffix("").as_posix() != key:
@@ -62,6 +64,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
                 receipt.drop_written("mask-empty", where, "nothing of it is inside of its image", name)
                 continue
             boxes += annotation.segmentation is None
+            shapes.append(replace(annotation, segmentation=(corners,) if annotation.segmentation else None))
             losses.add(annotation, ("difficult",))
             numbers = " ".join(str(plain(float(value))) for value in corners)
             flag = annotation.extra.get("difficult")
@@ -72,7 +75,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     if boxes:
         receipt.note("box-as-polygon", str(path), f"{boxes:,} boxes were written as their four corners")
     losses.say()
-    note_boxes(dataset, str(path), receipt)
+    note_boxes(replace(dataset, annotations=tuple(shapes)), str(path), receipt)
     note_categories(dataset, str(path), receipt)
     if dataset.images:
         receipt.note("images-not-written", str(path), "put them into the folder `images`")

@@ -19,9 +19,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cvtune.data.far_images import split_words
+from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.mask_images import mask_files
 from cvtune.data.formats.masks_write import ONE_CLASS
-from cvtune.data.image_files import ImageFinder
+from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
 
 __all__ = ["MaskItem", "find_items", "find_parts", "lies_in"]
 
@@ -128,7 +129,7 @@ def _pairs(path: Path) -> dict[str, tuple[Path, Path]]:
     """
     inner = _folders(path)
     own = {f.name: pair for f in inner if not _is_home(f) and (pair := _pair(f)) is not None and pair[0] is not None}
-    found = {split: (i, m) for split, (i, m) in own.items() if i is not None and mask_files(i) and mask_files(m)}
+    found = {split: (i, m) for split, (i, m) in own.items() if i is not None and _is_filled(i) and _is_filled(m)}
     if found:
         return found
     names = {f.name.lower(): f for f in inner}
@@ -148,6 +149,11 @@ def _by_split(folders: Iterable[Path], ending: re.Pattern[str]) -> dict[str, Pat
     """The split that a folder's name tells, or else its name before `ending`, -> the folder."""
     named = [folder for folder in folders if ending.search(folder.name)]
     return {"-".join(sorted(split_words(f.name))) or ending.sub("", f.name).lower(): f for f in named}
+
+
+def _is_filled(folder: Path) -> bool:
+    """Whether images are in a folder or below it."""
+    return bool(names_in(folder, IMAGE_SUFFIXES, deep=True))
 
 
 def _homes(path: Path) -> list[Path]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-from cvtune.data.coco import Dataset, Rle
+from cvtune.data.coco import Annotation, Dataset, Rle
 from cvtune.data.formats.mask_images import png_of_mask
 from cvtune.data.formats.writing import Losses, names_of, note_boxes, note_categories, objects_of, place_of
-from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
+from cvtune.data.geometry import mask_to_rle, rle_to_mask, segmentation_to_rle
 from cvtune.data.receipt import Receipt
 from cvtune.runs import write_bytes
+from cvtune.staging import make_folder
 
 __all__ = ["ONE_CLASS", "write"]
 
@@ -33,9 +35,10 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     flat = set(names.values()) <= {ONE_CLASS}
     losses = Losses(receipt, str(path))
     files: list[Path] = []
+    written: list[Annotation] = []
     for image in dataset.images:
         folder = path / "masks" / _quoted(image.file_name)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for number, annotation in enumerate(objects[image.id], start=1):
             name, where = names[annotation.category_id], place_of(annotation, image)
             if annotation.segmentation is None:
@@ -48,11 +51,12 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
             if not isinstance(annotation.segmentation, Rle):
                 receipt.repair("mask-rasterised", where, f"{int(mask.sum()):,} pixels", name)
             losses.add(annotation)
+            written.append(replace(annotation, segmentation=mask_to_rle(mask)))
             file = (folder if flat else folder / _quoted(name)) / f"{number:05d}.png"
             write_bytes(file, png_of_mask(mask))
             files.append(file)
     losses.say()
-    note_boxes(dataset, str(path), receipt)
+    note_boxes(replace(dataset, annotations=tuple(written)), str(path), receipt)
     note_categories(dataset, str(path), receipt)
     if dataset.images:
         receipt.note("images-not-written", str(path), "put them into the folder `images`")

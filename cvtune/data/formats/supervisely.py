@@ -29,13 +29,13 @@ from cvtune.data.formats.entries import (
 from cvtune.data.formats.file_sets import FileSet, Finders
 from cvtune.data.formats.listing import walk
 from cvtune.data.formats.mask_images import crop
-from cvtune.data.formats.supervisely_write import write
+from cvtune.data.formats.supervisely_write import write, write_part
 from cvtune.data.formats.texts import json_top, points_of, read_json, whole
 from cvtune.data.geometry import rings_to_rle, rle_to_mask
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
 
-__all__ = ["detect", "read", "subsets", "write"]
+__all__ = ["detect", "read", "subsets", "write", "write_part"]
 
 NO_AREA = frozenset({"point", "line", "polyline", "graph", "cuboid", "cuboid_3d", "keypoints"})
 DEEPEST = 9  # folders below the set's; one within another takes three

@@ -23,7 +23,7 @@ from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
 from cvtune.data.receipt import Receipt
 from cvtune.runs import write_json
 
-__all__ = ["write"]
+__all__ = ["write", "write_part"]
 
 DATASET = "ds0"
 
@@ -36,6 +36,15 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     Raises:
         RunError: a file cannot be written.
     """
+    return write_part(dataset, path, DATASET, receipt)
+
+
+def write_part(dataset: Dataset, path: Path, part: str, receipt: Receipt) -> tuple[Path, ...]:
+    """As `write`, as the dataset `part` of the project `path`, whose parts have one list of categories.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
     names, objects = names_of(dataset), objects_of(dataset)
     losses = Losses(receipt, str(path))
     whole = all(isinstance(category.id, int) for category in dataset.categories)
@@ -44,7 +53,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
         {"title": c.name, "shape": "any", "color": f"#{(37 * i % 256):02X}80C0", "id": ids[c.id], "geometry_config": {}}
         for i, c in enumerate(dataset.categories)
     ]
-    crowds = any(annotation.iscrowd for annotation in dataset.annotations)
+    crowds = part != DATASET or any(annotation.iscrowd for annotation in dataset.annotations)
     tags = [{"name": "iscrowd", "value_type": "none", "color": "#808080"}] if crowds else []
     files = [path / "meta.json"]
     write_json(files[0], {"classes": classes, "tags": tags, "projectType": "images"})
@@ -67,7 +76,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
             own = [tag for tag in given if isinstance(tag, dict)] if isinstance(given, list) else []
             own += [{"name": "iscrowd", "value": None}] if annotation.iscrowd else []
             listed.append({"classTitle": label, "classId": ids[annotation.category_id], "tags": own, **geometry})
-        file = path / DATASET / "ann" / f"{name}.json"
+        file = path / part / "ann" / f"{name}.json"
         size = {"height": image.height, "width": image.width}
         write_json(file, {"description": "", "tags": [], "size": size, "objects": listed})
         files.append(file)
@@ -75,7 +84,7 @@ def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
     note_boxes(dataset, str(path), receipt)
     note_categories(dataset, str(path), receipt, ids)
     if dataset.images:
-        receipt.note("images-not-written", str(path), f"put them into the folder `{DATASET}/img`")
+        receipt.note("images-not-written", str(path), f"put them into the folder `{part}/img`")
     return tuple(files)
 
 

@@ -155,7 +155,10 @@ def note_categories(dataset: Dataset, where: str, receipt: Receipt, order: Mappi
 
 
 def note_boxes(dataset: Dataset, where: str, receipt: Receipt) -> None:
-    """Note the objects whose box is not that of their mask: with a mask, these formats state no box of its own."""
+    """Note the objects whose box is not that of their mask: with a mask, these formats state no box of its own.
+
+    The masks of `dataset` are those that are written.
+    """
     images = {image.id: image for image in dataset.images}
     changed, most = 0, 0.0
     for annotation in dataset.annotations:
