@@ -18,6 +18,8 @@ __all__ = ["LABEL_FOLDERS", "FarImages", "images_of_sources", "split_words", "wi
 MOST_FOLDERS = 2000
 # Folders of annotations, whose images lie beside them.
 LABEL_FOLDERS = frozenset({"annotations", "annotation", "labels", "label", "ann", "json", "xml"})
+# Those that hold folders of annotations.
+OUTER_FOLDERS = frozenset({"annotations", "annotation", "labels", "label"})
 SPLITS = frozenset({"train", "training", "trainval", "val", "valid", "validation", "dev", "test", "testing"})
 
 
@@ -33,7 +35,10 @@ class FarImages:
                 taken: parts of a set call their images alike.
         """
         self._root = root.parent if root.name.lower() in LABEL_FOLDERS else root
-        self._words = split_words(annotations.parts if annotations is not None else ())
+        below: tuple[str, ...] = ()
+        if root.parent.name.lower() in OUTER_FOLDERS:  # annotations/train, beside images/train
+            self._root, below = root.parent.parent, (root.name,)
+        self._words = split_words((*below, *(annotations.parts if annotations is not None else ())))
         self._by_stem: dict[str, list[tuple[str, ...]]] | None = None
 
     def find(self, parts: Sequence[str], suffixes: tuple[str, ...], any_suffix: bool) -> Path | None:
@@ -49,7 +54,10 @@ class FarImages:
         name = parts[-1].lower()
         stem = next((name[: -len(suffix)] for suffix in suffixes if name.endswith(suffix)), name)
         words = self._words | split_words(parts)
-        same = [found for found in self._by_stem.get(stem, ()) if any_suffix or found[-1].lower() == name]
+        same = self._by_stem.get(stem, [])
+        # a.jpg counts before a.png, its mask.
+        exact = [found for found in same if found[-1].lower() == name]
+        same = exact if exact or not any_suffix else same
         fitting = [found for found in same if not words or split_words(found[:-1]) <= words]
         if len(fitting) > 1:
             stated = tuple(part.lower() for part in parts[:-1])

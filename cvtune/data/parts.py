@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cvtune.data.coco import Dataset
-from cvtune.data.formats import ReadSource, detect_format, load_format
+from cvtune.data.formats import ReadSource, detect_format, format_told, load_format
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 from cvtune.meter import stage
@@ -63,11 +63,11 @@ def read_parts(
     name, evidence = detect_format(path) if format == "auto" else (format, "as asked")
     reader = load_format(name)
     names: list[str | None] = [subset]
-    if subset is None:
-        names = _covering(reader.subsets(path)) or [None]
     shared: dict[Any, Any] = {}
     parts = []
-    with stage(f"reading {path.name}"), without_collection():
+    with stage(f"reading {path.name}"), without_collection(), format_told(path, format):
+        if subset is None:
+            names = _covering(reader.subsets(path)) or [None]
         for part in names:
             receipt = Receipt()
             dataset = reader.read(ReadSource(path, images, part, origin, shared), receipt)

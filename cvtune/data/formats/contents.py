@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from cvtune.data.formats.listing import levels
+from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.errors import DataError
 
 __all__ = ["describe"]
@@ -29,7 +30,8 @@ def _listed(path: Path) -> str:
     found = Counter("folders" if e.is_dir() else e.suffix.lower() or "suffixless" for e in path.iterdir())
     listed = ", ".join(f"{n} {kind}" for kind, n in found.most_common(6))
     archived = "; unpack the archive" if found.keys() & ARCHIVES else ""
-    return f"the folder holds {listed or 'nothing'}{archived}"
+    images = "; give the annotations, or the folder above" if found and found.keys() <= {*IMAGE_SUFFIXES} else ""
+    return f"the folder holds {listed or 'nothing'}{archived}{images}"
 
 
 def _first_fault(path: Path) -> str | None:
