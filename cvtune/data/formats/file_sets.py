@@ -12,7 +12,7 @@ from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
 
-__all__ = ["FileSet", "Finders", "detected", "find_files", "folders_apart"]
+__all__ = ["FileSet", "Finders", "detected", "find_files", "folders_apart", "parts_of"]
 
 # Of a folder of many files not all are opened to tell what they are.
 LOOK_AT = 8
@@ -28,6 +28,11 @@ class FileSet:
     files: tuple[Path, ...]
     subsets: tuple[str, ...] = ()
     depth: int = 0
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The subsets that a set falls into unasked: those of splits, not of classes, of jobs, of cameras."""
+        return parts_of(self.subsets)
 
     def label(self, file: Path) -> str:
         """The file's path below the root, as messages call it."""
@@ -57,6 +62,11 @@ def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
     names = _names(path, suffixes, deep)
     depth, folders = folders_apart(names)
     return FileSet(path, tuple(path.joinpath(*parts) for parts in names), folders, depth)
+
+
+def parts_of(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Folders where any has the name of a split; else none."""
+    return folders if any(split_words((folder,)) for folder in folders) else ()
 
 
 def folders_apart(names: Sequence[tuple[str, ...]], only_splits: bool = False) -> tuple[int, tuple[str, ...]]:

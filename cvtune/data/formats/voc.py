@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cvtune.data.coco import Annotation, Category, Dataset, Image
 from cvtune.data.far_images import FarImages
 from cvtune.data.formats import ReadSource
+from cvtune.data.formats.file_sets import parts_of
 from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.voc_objects import Judged, Masks, Numbers, find_origin, judge
 from cvtune.data.formats.voc_relatives import as_voc
@@ -86,8 +87,11 @@ def _root(file: Path) -> Element | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """The names of the lists in ImageSets that list images of all classes."""
-    return find_layout(path).subsets() if path.is_dir() else ()
+    """The names of the lists in ImageSets that list images of all classes, or the folders of splits."""
+    if not path.is_dir():
+        return ()
+    layout = find_layout(path)
+    return parts_of(layout.splits) if layout.image_sets is None else layout.subsets()
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:

@@ -168,7 +168,7 @@ def test_images(tmp_path: Path, read: Any, files: Any, codes: Any) -> None:
         "set/two/6.json": document(small, path="6.jpg", **none),
     }  # fmt: skip
     root = files(tmp_path, content) / "set"
-    assert labelme.subsets(root) == ("one", "two")
+    assert labelme.subsets(root) == ()  # which are no splits, but may be asked for
     dataset, receipt = read("labelme", root)
     assert [(i.file_name, i.width, i.path is not None) for i in dataset.images] == [
         ("one/1.jpg", 100, True), ("two/1.jpg", 100, True), ("two/2.jpeg", 100, True), ("two/gone.jpg", 100, False),

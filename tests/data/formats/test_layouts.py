@@ -155,6 +155,23 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
         },
         "voc", ("test", "train"), 2, {"cat": 2},
     ),
+    "VOC, folders of classes": (
+        {f"{name}/{name}_1.{kind}": voc(f"{name}_1.jpg") if kind == "xml" else PICTURE
+         for name in ("apple", "pear") for kind in ("xml", "jpg")},
+        "voc", (), 2, {"cat": 2},
+    ),
+    "RDD2022": (
+        {
+            **{f"{c}/train/annotations/xmls/{c}_1.xml": voc(f"{c}_1.jpg") for c in ("Czech", "India")},
+            **{f"{c}/{split}/images/{c}_{n}.jpg": PICTURE
+               for c in ("Czech", "India") for n, split in ((1, "train"), (2, "test"))},
+        },
+        "voc", (), 2, {"cat": 2},
+    ),
+    "LabelMe, folders of jobs": (
+        splits("job_1", "job_2", **{"a.json": labelme("a.jpg"), "a.jpg": PICTURE}),
+        "labelme", (), 2, {"cat": 2},
+    ),
     "VOC, annotations and images in splits": (
         {
             **{f"annotations/{split}/a.xml": voc("a.jpg") for split in ("train", "val")},
