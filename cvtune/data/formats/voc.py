@@ -260,10 +260,10 @@ def _find_images(
         stem, folder = PurePosixPath(file.key).name, PurePosixPath(file.key).parent
         named = finder.find(file.file_name, any_suffix=True) if file.file_name else None
         if folder != PurePosixPath(".") and file.file_name and "/" not in file.file_name:
-            named = finder.find(str(folder / file.file_name)) or named
+            named = _other(finder.find(str(folder / file.file_name)), file) or named
         match = named
         if named is None or named[0].stem != stem:
-            own = _beside(finder, file.key) or finder.find(file.key, any_suffix=True)
+            own = _beside(finder, file.key) or _other(finder.find(file.key, any_suffix=True), file)
             # Files that were renamed after labelling still carry the old name, which may be another file's by now.
             if own is not None and (named is None or named[0].stem in stems):
                 match = own
@@ -280,10 +280,16 @@ def _find_images(
     return found
 
 
+def _other(match: tuple[Path, Path] | None, file: VocFile) -> tuple[Path, Path] | None:
+    """What was found, if it is not the XML file, which may be called as its image is, without a suffix."""
+    return match if match is not None and match[0] != file.path else None
+
+
 def _far(images: FarImages, file: VocFile) -> tuple[Path, Path] | None:
     """The image that no usual folder holds: by its name, or by that of the XML file."""
     stated = PurePosixPath(file.file_name.replace("\\", "/")).name
-    tried = (images.find((name,), IMAGE_SUFFIXES, any_suffix=True) for name in (stated, file.key) if name)
+    names = ((stated,) if stated else (), tuple(file.key.split("/")))
+    tried = (images.find(parts, IMAGE_SUFFIXES, any_suffix=True) for parts in names if parts)
     path = next(filter(None, tried), None)
     return None if path is None else (path, images.root)
 

@@ -172,6 +172,13 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
         splits("job_1", "job_2", **{"a.json": labelme("a.jpg"), "a.jpg": PICTURE}),
         "labelme", (), 2, {"cat": 2},
     ),
+    "Stanford Dogs": (
+        {
+            **{f"Annotation/n1-{name}/n1_{name}": voc(says) for name, says in (("beagle", "%s"), ("pug", "n1_pug"))},
+            **{f"Images/n1-{name}/n1_{name}.jpg": PICTURE for name in ("beagle", "pug")},
+        },
+        "voc", (), 2, {"cat": 2},
+    ),
     "VOC, annotations and images in splits": (
         {
             **{f"annotations/{split}/a.xml": voc("a.jpg") for split in ("train", "val")},
@@ -274,7 +281,7 @@ def test_layouts_of_tools(case: str, tmp_path: Path, files: Any) -> None:
         assert not part.receipt.classes_dropped
         called += [image.file_name for image in part.dataset.images]
         if case != "CVAT, video":  # of which the archive has no images
-            assert all(image.path is not None for image in part.dataset.images)
+            assert all(image.path is not None and image.path.suffix for image in part.dataset.images)
     assert found == classes
     assert len(set(called)) == len(called)
 
