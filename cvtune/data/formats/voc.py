@@ -222,7 +222,7 @@ def _masks(layout: VocLayout, files: Sequence[VocFile]) -> Masks:
 
 def _finder(layout: VocLayout, images: Path | None, folder: tuple[str, ...]) -> ImageFinder:
     """Where to look for the images of XML files; of a set in splits, of those in `folder` below the root."""
-    top = folder[layout.depth : layout.depth + 1] if layout.splits else ()
+    top = folder[layout.depth : layout.depth + 1]
     if images is not None:
         if not images.is_dir():
             raise DataError(f"{images}: no such folder of images; correct `images`")
@@ -233,8 +233,15 @@ def _finder(layout: VocLayout, images: Path | None, folder: tuple[str, ...]) -> 
     if top:
         here = root.joinpath(*folder)
         own = [base / name for base in (here, here.parent) for name in (".", "images", "JPEGImages", "imgs")]
+        own += _of_labels(here)
         beside = [*own, root.joinpath("images", *top), root.joinpath("JPEGImages", *top), *beside]
-    return ImageFinder([*beside, root.parent / "JPEGImages", root.parent / "images"])
+    return ImageFinder([*beside, root.parent / "JPEGImages", root.parent / "images", *_of_labels(root)])
+
+
+def _of_labels(folder: Path) -> list[Path]:
+    """The folders of images of a folder of labels by its name: trainimg beside trainlabel."""
+    before, label, behind = folder.name.lower().partition("label")
+    return [folder.with_name(f"{before}{word}{behind}") for word in ("img", "image") if label]
 
 
 def _find_images(
@@ -247,9 +254,12 @@ def _find_images(
     finders: dict[tuple[str, ...], ImageFinder] = {}
     fars: dict[tuple[str, ...], FarImages] = {}
     stems = {file.key.rpartition("/")[2] for file in files}
+    called = Counter(file.file_name for file in files)
     found: dict[str, tuple[Path | None, str, str]] = {}
+    # Folders that hold files of one name keep apart what they hold, whether they are splits or not.
+    apart = layout.splits or (layout.annotations == layout.root and len(stems) < len(files))
     for file in files:
-        above = tuple(file.key.split("/")[:-1]) if layout.splits else ()
+        above = tuple(file.key.split("/")[:-1]) if apart else ()
         if above not in finders:
             finders[above] = _finder(layout, images, above)
         finder = finders[above]
@@ -270,7 +280,9 @@ def _find_images(
         if match is None:
             match = _far(fars.setdefault(above, FarImages(images or layout.root, Path(*above))), file)
         if match is None:
-            found[file.key] = (None, file.file_name or file.key, "")
+            # Of images that are called alike, as all frames of a video may be, each has the name of its XML file.
+            alone = file.file_name and called[file.file_name] == 1
+            found[file.key] = (None, file.file_name if alone else file.key, "")
             continue
         within = layout.root if above and match[0].is_relative_to(layout.root) else match[1]
         name = match[0].relative_to(within).as_posix()

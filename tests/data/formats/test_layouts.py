@@ -172,6 +172,13 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
         splits("job_1", "job_2", **{"a.json": labelme("a.jpg"), "a.jpg": PICTURE}),
         "labelme", (), 2, {"cat": 2},
     ),
+    "DroneVehicle": (
+        {
+            **{f"train/trainlabel{r}/0000{n}.xml": voc("DJI_0458") for r in ("", "r") for n in (1, 2)},
+            **{f"train/trainimg{r}/0000{n}.jpg": PICTURE for r in ("", "r") for n in (1, 2)},
+        },
+        "voc", (), 4, {"cat": 4},
+    ),
     "Stanford Dogs": (
         {
             **{f"Annotation/n1-{name}/n1_{name}": voc(says) for name, says in (("beagle", "%s"), ("pug", "n1_pug"))},
