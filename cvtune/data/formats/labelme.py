@@ -27,6 +27,7 @@ from cvtune.errors import DataError
 __all__ = ["detect", "embedded_images", "read", "subsets", "write"]
 
 NO_AREA = frozenset({"point", "points", "line", "linestrip"})
+NO_AREA_FAULT = no_area("point")[0]
 ROTATED = frozenset({"rotation", "oriented_rectangle", "quadrilateral"})
 # Fields of a shape that X-AnyLabeling adds.
 OF_TOOLS = {"score": float, "difficult": bool, "attributes": dict}
@@ -54,7 +55,7 @@ def subsets(path: Path) -> tuple[str, ...]:
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
     """Read a file, a folder of files, or a folder of folders.
 
-    Category ids are 1, 2, ... over the sorted labels of the whole folder. A rectangle has no mask, circles become
+    Category ids are 1, 2, ... over the sorted labels of shapes with an area. A rectangle has no mask, circles become
     polygons, shapes of one label and group_id are one object; points and lines are dropped. `group_id`, `description`,
     `flags` and X-AnyLabeling's `score`, `difficult` and `attributes` are in `Annotation.extra`; a flag `iscrowd` is
     COCO's. `where` counts shapes from 1.
@@ -70,7 +71,9 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         receipt.note("file-skipped", scan.files.label(file), "no shapes and imagePath")
     chosen = [file for file in scan.files.of_subset(source.subset) if file in scan.entries]
     receipt.files += chosen
-    categories = alphabetical(shape.name for entry in scan.entries.values() for shape in entry.shapes)
+    shapes = (shape for entry in scan.entries.values() for shape in entry.shapes)
+    # What is only ever drawn as points and lines is no class of objects: the joints of a pose, say.
+    categories = alphabetical(s.name for s in shapes if s.fault is None or s.fault[0] != NO_AREA_FAULT)
     return assemble([scan.entries[file] for file in chosen], categories, receipt, source=source.path)
 
 
