@@ -24,6 +24,8 @@ SPLITS = {
     "train": "train", "training": "train", "trainval": "trainval", "val": "val", "valid": "val", "validation": "val",
     "dev": "dev", "test": "test", "testing": "test",
 }  # fmt: skip
+# Those that hold folders of annotations.
+OUTER_FOLDERS = frozenset({"annotations", "annotation", "labels", "label"})
 
 
 class FarImages:
@@ -38,7 +40,10 @@ class FarImages:
                 taken: parts of a set call their images alike.
         """
         self._root = root.parent if root.name.lower() in LABEL_FOLDERS else root
-        self._words = split_words(*(annotations.parts if annotations is not None else ()))
+        below: tuple[str, ...] = ()
+        if root.parent.name.lower() in OUTER_FOLDERS:  # annotations/train, beside images/train
+            self._root, below = root.parent.parent, (root.name,)
+        self._words = split_words(*below, *(annotations.parts if annotations is not None else ()))
         self._by_stem: dict[str, list[tuple[str, ...]]] | None = None
         self._folders: set[tuple[str, ...]] = set()  # of images, in lower case
         self._known: dict[tuple[str, ...], bool] = {}
@@ -56,7 +61,10 @@ class FarImages:
         name = parts[-1].lower()
         stem = next((name[: -len(suffix)] for suffix in suffixes if name.endswith(suffix)), name)
         words = self._words | split_words(*parts)
-        same = [found for found in self._by_stem.get(stem, ()) if any_suffix or found[-1].lower() == name]
+        same = self._by_stem.get(stem, [])
+        # a.jpg counts before a.png, its mask.
+        named = [found for found in same if found[-1].lower() == name]
+        same = named if named or not any_suffix else same
         fitting = [found for found in same if not words or split_words(*found[:-1]) <= words]
         stated = _lower(parts[:-1])
         # Where the stated folder is there, an image of that name in another one is another image.

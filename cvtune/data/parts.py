@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from cvtune.data.coco import Dataset
 from cvtune.data.far_images import split_words
-from cvtune.data.formats import ReadSource, detect_format, load_format
+from cvtune.data.formats import ReadSource, detect_format, format_told, load_format
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 from cvtune.meter import stage
@@ -66,11 +66,11 @@ def read_parts(
     name, evidence = detect_format(path) if format == "auto" else (format, "as asked")
     reader = load_format(name)
     names: list[str | None] = [subset]
-    if subset is None:
-        names = _covering(reader.subsets(path)) or [None]
     shared: dict[Any, Any] = {}
     parts = []
-    with stage(f"reading {path.name}"), without_collection():
+    with stage(f"reading {path.name}"), without_collection(), format_told(path, format):
+        if subset is None:
+            names = _covering(reader.subsets(path)) or [None]
         for part in names:
             receipt = Receipt()
             dataset = reader.read(ReadSource(path, images, part, origin, shared), receipt)

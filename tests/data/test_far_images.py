@@ -59,6 +59,16 @@ def test_folders_of_annotations_have_their_images_beside_them(tmp_path: Path) ->
     assert far.find(["a.png"], IMAGE_SUFFIXES, any_suffix=True) == tmp_path / "photos" / "a.jpg"
 
 
+@pytest.mark.parametrize(("split", "found"), [("train", True), ("val", False), ("xmls", True)])
+def test_folders_of_annotations_of_one_split(tmp_path: Path, split: str, found: bool) -> None:
+    for name in (f"annotations/{split}/a.xml", "images/train/a.jpg", "annotations/trimaps/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    far = FarImages(tmp_path / "annotations" / split, Path("a.xml"))
+    expected = tmp_path / "images" / "train" / "a.jpg" if found else None
+    assert far.find(["a.jpg"], IMAGE_SUFFIXES, any_suffix=True) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "path"),
     [

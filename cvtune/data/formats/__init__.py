@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +17,16 @@ if TYPE_CHECKING:
     from cvtune.data.coco import Dataset
     from cvtune.data.receipt import Receipt
 
-__all__ = ["FORMATS", "Format", "ReadSource", "detect_format", "fitting_formats", "load_format", "read_source"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "ReadSource",
+    "detect_format",
+    "fitting_formats",
+    "format_told",
+    "load_format",
+    "read_source",
+]
 
 FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -141,7 +151,19 @@ def fitting_formats(path: Path) -> dict[str, str]:
     """The formats that the content of a path fits, each with the evidence."""
     there = kinds_below(path)
     possible = [name for name, kinds in FORMATS.items() if not there.isdisjoint(kinds)]
-    return {name: evidence for name in possible if (evidence := load_format(name).detect(path))}
+    found = {name: evidence for name in possible if (evidence := load_format(name).detect(path))}
+    if found.keys() == {"voc", "csv"} and (left_out := _derived_tables(path)):
+        del found["csv"]
+        found["voc"] += f"; {left_out} of the same images are left out"
+    return found
+
+
+def _derived_tables(path: Path) -> str | None:
+    """The tables that were made of VOC's files for TensorFlow: their first rows name images that have an XML file."""
+    from cvtune.data.formats.csv import tables_of
+    from cvtune.data.formats.voc_xml import find_layout
+
+    return tables_of(path, {parts[-1].rpartition(".")[0] for parts in find_layout(path).names})
 
 
 def read_source(source: ReadSource, format: str, receipt: Receipt) -> Dataset:
@@ -153,4 +175,22 @@ def read_source(source: ReadSource, format: str, receipt: Receipt) -> Dataset:
     if not Path(source.path).exists():
         raise DataError(f"{source.path}: no such file or folder; correct the path of the annotations")
     name = detect_format(source.path)[0] if format == "auto" else format
-    return load_format(name).read(source, receipt)
+    with format_told(source.path, format):
+        return load_format(name).read(source, receipt)
+
+
+@contextlib.contextmanager
+def format_told(path: Path, format: str) -> Iterator[None]:
+    """Where reading fails in a format that was named, say which other one the content is of."""
+    try:
+        yield
+    except DataError as error:
+        if type(error) is not DataError or format not in FORMATS:
+            raise
+        try:
+            name, evidence = detect_format(path)
+        except DataError:
+            raise error from None
+        if name == format:
+            raise
+        raise DataError(f"{error}; it was read as {format}, but its content is of {name}: {evidence}") from error

@@ -7,9 +7,9 @@ as shares of the image, which is decided once, over the whole set.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cvtune.data.coco import Category, Dataset
@@ -30,7 +30,7 @@ from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, nearest
 
-__all__ = ["detect", "read", "subsets", "write"]
+__all__ = ["detect", "read", "subsets", "tables_of", "write"]
 
 LOOK_AT = 12
 MOST_CLASSES = 10**6
@@ -68,6 +68,20 @@ def detect(path: Path) -> str | None:
     assert columns is not None
     more = f" and {len(files.files) - 1} more" if len(files.files) > 1 else ""
     return f"{files.label(first)}{more} with the columns {columns.describe()}"
+
+
+def tables_of(path: Path, stems: Collection[str]) -> str | None:
+    """What the tables of a folder are called, where their first rows name images of these stems alone; else None."""
+    files = _tables(path)
+    for file in files.files:
+        head = table_head(file)
+        columns = None if head is None else _columns(head)
+        if head is None or columns is None:
+            return None
+        named = [PurePosixPath(text_of(row.cells[columns.at["image"]]).replace("\\", "/")).stem for row in head.rows]
+        if not named or not set(named) <= set(stems):
+            return None
+    return ", ".join(map(files.label, files.files))
 
 
 def subsets(path: Path) -> tuple[str, ...]:

@@ -42,8 +42,8 @@ def detect(path: Path) -> str | None:
 def subsets(path: Path) -> tuple[str, ...]:
     """The folders of several files, or the subsets that a project's images name."""
     files = find_files(path, ".xml")
-    if files.subsets:
-        return files.subsets
+    if files.splits:
+        return files.splits
     roots = [parse_xml(file) for file in files.files if _accept(file)]
     items = (item for root in roots for tag in ("image", "track") for item in root.iterfind(tag))
     names = tuple(dict.fromkeys(map(_part, items)))
@@ -62,7 +62,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         DataError: no such file, malformed XML, or an unknown subset.
     """
     files = find_files(source.path, ".xml")
-    by_folder = source.subset is not None and bool(files.subsets)
+    by_folder = source.subset in files.subsets
     chosen = set(files.of_subset(source.subset) if by_folder else files.files)
     roots: dict[Path, Element] = {}
     for file in files.files:
@@ -86,6 +86,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
             if file in chosen and (by_folder or source.subset in {None, _part(element)}):
                 entries.append(_entry(element, file, files, finders, receipt))
     if source.subset is not None and not by_folder and source.subset not in parts:
+        parts |= dict.fromkeys(files.subsets)
         allowed = ", ".join(parts) or "none"
         raise DataError(
             f"{source.path}: no subset {source.subset!r}; allowed: {allowed}{nearest(source.subset, parts)}"

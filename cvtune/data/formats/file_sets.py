@@ -12,7 +12,17 @@ from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.errors import DataError, nearest
 
-__all__ = ["FileSet", "Finders", "detected", "file_names", "find_files", "folders_apart", "part_names", "parts_of"]
+__all__ = [
+    "FileSet",
+    "Finders",
+    "detected",
+    "file_names",
+    "find_files",
+    "folders_apart",
+    "part_names",
+    "parts_of",
+    "splits_among",
+]
 
 # Of a folder of many files not all are opened to tell what they are.
 LOOK_AT = 8
@@ -32,6 +42,11 @@ class FileSet:
     def subsets(self) -> tuple[str, ...]:
         """The names of the parts."""
         return tuple(dict.fromkeys(self.parts))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The subsets that a set falls into unasked: those of splits, not of classes, of jobs, of cameras."""
+        return splits_among(self.subsets)
 
     def label(self, file: Path) -> str:
         """The file's path below the root, as messages call it."""
@@ -71,6 +86,11 @@ def parts_of(names: Sequence[tuple[str, ...]], by_stem: bool = False) -> tuple[s
     if len(set(words)) < 2 or any(len(found) != 1 for found in words):
         return ()
     return tuple(word for found in words for word in found)
+
+
+def splits_among(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names where any is that of a split; else none."""
+    return names if any(map(split_words, names)) else ()
 
 
 def folders_apart(names: Sequence[tuple[str, ...]], only_splits: bool = False) -> tuple[int, tuple[str, ...]]:

@@ -52,9 +52,9 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> F
             below += [folder / name for name in names if not name.startswith(".") and name not in left]
         level = below
     files.sort()
-    names = [file.relative_to(path).parts for file in files]
-    depth, tops = folders_apart(names)
-    return FileSet(path.joinpath(*names[0][:depth]) if names else path, tuple(files), tops)
+    below = [file.relative_to(path).parts for file in files]
+    depth, tops = folders_apart(below)
+    return FileSet(path.joinpath(*below[0][:depth]) if below else path, tuple(files), tops)
 
 
 class Beside:

@@ -60,8 +60,8 @@ def detect(path: Path) -> str | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """The folders right below `path`, where all files lie in two or more."""
-    return find_files(path, ".json").subsets
+    """The folders of splits that the files lie in."""
+    return find_files(path, ".json").splits
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:

@@ -27,6 +27,7 @@ from cvtune.errors import DataError
 __all__ = ["detect", "embedded_images", "read", "subsets", "write"]
 
 NO_AREA = frozenset({"point", "points", "line", "linestrip"})
+NO_AREA_FAULT = no_area("point")[0]
 ROTATED = frozenset({"rotation", "oriented_rectangle", "quadrilateral"})
 # Fields of a shape that X-AnyLabeling adds.
 OF_TOOLS = {"score": float, "difficult": bool, "attributes": dict}
@@ -47,14 +48,14 @@ def detect(path: Path) -> str | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """The folders right below `path`, where all files lie in two or more."""
-    return find_files(path, ".json", deep=True).subsets
+    """The folders of splits that the files lie in."""
+    return find_files(path, ".json", deep=True).splits
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
     """Read a file, a folder of files, or a folder of folders.
 
-    Category ids are 1, 2, ... over the sorted labels of the whole folder. A rectangle has no mask, circles become
+    Category ids are 1, 2, ... over the sorted labels of shapes with an area. A rectangle has no mask, circles become
     polygons, shapes of one label and group_id are one object; points and lines are dropped. `group_id`, `description`,
     `flags` and X-AnyLabeling's `score`, `difficult` and `attributes` are in `Annotation.extra`; a flag `iscrowd` is
     COCO's. `where` counts shapes from 1.

@@ -33,8 +33,8 @@ def detect(path: Path) -> str | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """The folders right below `path`, where all files lie in two or more."""
-    return find_files(path, ".xml", deep=True).subsets
+    """The folders of splits that the files lie in."""
+    return find_files(path, ".xml", deep=True).splits
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["folders_in", "kinds_below", "levels", "names_in", "walk"]
+__all__ = ["folders_in", "kinds_below", "levels", "names_in", "names_without_suffix", "walk"]
 
 # x.tfrecord-00003-of-00010 is a .tfrecord; of many XML files some are looked into.
 LOOK_AT = 8
@@ -18,6 +18,8 @@ TAGS = {
     "<polygon>": re.compile(rb"<(polygon|segm|imagesize)[\s>/]"),
 }
 SHARD = re.compile(r"-\d+-of-\d+$")
+# Where XML files may lack their suffix, as Stanford Dogs has them.
+ANNOTATION_FOLDERS = frozenset({"annotation", "annotations"})
 
 
 def kinds_below(path: Path) -> frozenset[str]:
@@ -33,7 +35,8 @@ def kinds_below(path: Path) -> frozenset[str]:
     for above, folders, files in walk(str(path)):
         kinds.update(f"{name.lower()}/" for name in folders)
         kinds.update({os.path.splitext(SHARD.sub("", name))[1] for name in files})
-        xml = sorted(name for name in files if name.lower().endswith(".xml"))
+        bare = not ANNOTATION_FOLDERS.isdisjoint(name.lower() for name in (os.path.basename(path), *above))
+        xml = sorted(name for name in files if name.lower().endswith(".xml") or (bare and "." not in name))
         for name in xml[:: max(1, len(xml) // LOOK_AT)][:LOOK_AT]:
             kinds |= _tags(os.path.join(path, *above, name))
     return frozenset(kind.lower() for kind in kinds)
@@ -57,6 +60,15 @@ def names_in(folder: Path, suffixes: tuple[str, ...], deep: bool = False) -> lis
     found: list[tuple[str, ...]] = []
     for above, _, files in walk(str(folder), deep):
         found += [(*above, name) for name in files if name.lower().endswith(suffixes)]
+    return sorted(found)
+
+
+def names_without_suffix(folder: Path) -> list[tuple[str, ...]]:
+    """As `names_in` with `deep`, the files without a suffix in a folder of annotations, and those below it."""
+    found: list[tuple[str, ...]] = []
+    for above, _, files in walk(str(folder)):
+        if not ANNOTATION_FOLDERS.isdisjoint(name.lower() for name in (folder.name, *above)):
+            found += [(*above, name) for name in files if "." not in name]
     return sorted(found)
 
 

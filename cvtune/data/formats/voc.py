@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from cvtune.data.coco import Annotation, Category, Dataset, Image
 from cvtune.data.far_images import FarImages
 from cvtune.data.formats import ReadSource
+from cvtune.data.formats.file_sets import splits_among
 from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.voc_objects import Judged, Masks, Numbers, find_origin, judge
 from cvtune.data.formats.voc_relatives import as_voc
@@ -86,8 +87,11 @@ def _root(file: Path) -> Element | None:
 
 
 def subsets(path: Path) -> tuple[str, ...]:
-    """The names of the lists in ImageSets that list images of all classes."""
-    return find_layout(path).subsets() if path.is_dir() else ()
+    """The names of the lists in ImageSets that list images of all classes, or the folders of splits."""
+    if not path.is_dir():
+        return ()
+    layout = find_layout(path)
+    return splits_among(layout.splits) if layout.image_sets is None else layout.subsets()
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -218,7 +222,7 @@ def _masks(layout: VocLayout, files: Sequence[VocFile]) -> Masks:
 
 def _finder(layout: VocLayout, images: Path | None, folder: tuple[str, ...]) -> ImageFinder:
     """Where to look for the images of XML files; of a set in splits, of those in `folder` below the root."""
-    top = folder[layout.depth : layout.depth + 1] if layout.splits else ()
+    top = folder[layout.depth : layout.depth + 1]
     if images is not None:
         if not images.is_dir():
             raise DataError(f"{images}: no such folder of images; correct `images`")
@@ -229,8 +233,15 @@ def _finder(layout: VocLayout, images: Path | None, folder: tuple[str, ...]) -> 
     if top:
         here = root.joinpath(*folder)
         own = [base / name for base in (here, here.parent) for name in (".", "images", "JPEGImages", "imgs")]
+        own += _of_labels(here)
         beside = [*own, root.joinpath("images", *top), root.joinpath("JPEGImages", *top), *beside]
-    return ImageFinder([*beside, root.parent / "JPEGImages", root.parent / "images"])
+    return ImageFinder([*beside, root.parent / "JPEGImages", root.parent / "images", *_of_labels(root)])
+
+
+def _of_labels(folder: Path) -> list[Path]:
+    """The folders of images of a folder of labels by its name: trainimg beside trainlabel."""
+    before, label, behind = folder.name.lower().partition("label")
+    return [folder.with_name(f"{before}{word}{behind}") for word in ("img", "image") if label]
 
 
 def _find_images(
@@ -243,9 +254,12 @@ def _find_images(
     finders: dict[tuple[str, ...], ImageFinder] = {}
     fars: dict[tuple[str, ...], FarImages] = {}
     stems = {file.key.rpartition("/")[2] for file in files}
+    called = Counter(file.file_name for file in files)
     found: dict[str, tuple[Path | None, str, str]] = {}
+    # Folders that hold files of one name keep apart what they hold, whether they are splits or not.
+    apart = layout.splits or (layout.annotations == layout.root and len(stems) < len(files))
     for file in files:
-        above = tuple(file.key.split("/")[:-1]) if layout.splits else ()
+        above = tuple(file.key.split("/")[:-1]) if apart else ()
         if above not in finders:
             finders[above] = _finder(layout, images, above)
         finder = finders[above]
@@ -256,17 +270,19 @@ def _find_images(
         stem, folder = PurePosixPath(file.key).name, PurePosixPath(file.key).parent
         named = finder.find(file.file_name, any_suffix=True) if file.file_name else None
         if folder != PurePosixPath(".") and file.file_name and "/" not in file.file_name:
-            named = finder.find(str(folder / file.file_name)) or named
+            named = _other(finder.find(str(folder / file.file_name)), file) or named
         match = named
         if named is None or named[0].stem != stem:
-            own = _beside(finder, file.key) or finder.find(file.key, any_suffix=True)
+            own = _beside(finder, file.key) or _other(finder.find(file.key, any_suffix=True), file)
             # Files that were renamed after labelling still carry the old name, which may be another file's by now.
             if own is not None and (named is None or named[0].stem in stems):
                 match = own
         if match is None:
             match = _far(fars.setdefault(above, FarImages(images or layout.root, Path(*above))), file)
         if match is None:
-            found[file.key] = (None, file.file_name or file.key, "")
+            # Of images that are called alike, as all frames of a video may be, each has the name of its XML file.
+            alone = file.file_name and called[file.file_name] == 1
+            found[file.key] = (None, file.file_name if alone else file.key, "")
             continue
         within = layout.root if above and match[0].is_relative_to(layout.root) else match[1]
         name = match[0].relative_to(within).as_posix()
@@ -276,10 +292,16 @@ def _find_images(
     return found
 
 
+def _other(match: tuple[Path, Path] | None, file: VocFile) -> tuple[Path, Path] | None:
+    """What was found, if it is not the XML file, which may be called as its image is, without a suffix."""
+    return match if match is not None and match[0] != file.path else None
+
+
 def _far(images: FarImages, file: VocFile) -> tuple[Path, Path] | None:
     """The image that no usual folder holds: by its name, or by that of the XML file."""
     stated = PurePosixPath(file.file_name.replace("\\", "/")).name
-    tried = (images.find((name,), IMAGE_SUFFIXES, any_suffix=True) for name in (stated, file.key) if name)
+    names = ((stated,) if stated else (), tuple(file.key.split("/")))
+    tried = (images.find(parts, IMAGE_SUFFIXES, any_suffix=True) for parts in names if parts)
     path = next(filter(None, tried), None)
     return None if path is None else (path, images.root)
 

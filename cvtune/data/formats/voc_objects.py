@@ -15,6 +15,8 @@ __all__ = ["InstanceMask", "Judged", "Masks", "Numbers", "Origin", "find_origin"
 
 Corners = tuple[float, float, float, float]
 Extra = dict[str, Any]
+# The attribute `rotation` of a box that stands upright, as CVAT writes it.
+NOT_TURNED = "0.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,9 @@ def _plain(file: VocFile, origin: int, numbers: Numbers, receipt: Receipt) -> li
             box = x0, y0, x1 - x0, y1 - y0
         elif (box := _box(o, file, origin, receipt)) is None:
             continue
+        crowd = "attributes" in extra and _is_crowd(o)
         area = box[2] * box[3]
-        annotations.append(make_annotation(first + place, image_id, category_ids[name], box, area, False, None, extra))
+        annotations.append(make_annotation(first + place, image_id, category_ids[name], box, area, crowd, None, extra))
     return annotations
 
 
@@ -198,7 +201,8 @@ def _at(said: tuple[str, str], where: str) -> tuple[str, str, str]:
 
 def _is_plain(o: VocObject) -> bool:
     """Whether an object is a named box and nothing more."""
-    return bool(o.corners and o.name) and not (o.rotated or o.outlines or "attributes" in o.extra)
+    turned = o.extra["attributes"].get("rotation", NOT_TURNED) != NOT_TURNED if "attributes" in o.extra else False
+    return bool(o.corners and o.name) and not (o.rotated or o.outlines or turned)
 
 
 def find_origin(files: Iterable[VocFile], given: Literal["auto", 0, 1]) -> Origin:

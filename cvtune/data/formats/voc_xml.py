@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element
 
 from cvtune.data.coco import is_plausible_size
 from cvtune.data.formats.file_sets import folders_apart
-from cvtune.data.formats.listing import names_in
+from cvtune.data.formats.listing import names_in, names_without_suffix
 from cvtune.data.formats.texts import number
 from cvtune.data.formats.voc_pattern import FLAGS as QUICK_FLAGS
 from cvtune.data.formats.voc_pattern import HEAD, match_file
@@ -160,6 +160,7 @@ def find_layout(path: Path) -> VocLayout:
         xml = tuple(names_in(annotations, (".xml",), deep=True))
     if not xml and (root / MASKS).is_dir():
         annotations, xml = root / MASKS, tuple(names_in(root / MASKS, (".png",), deep=True))
+    xml = xml or tuple(names_without_suffix(annotations))
     if not xml:
         raise DataError(f"{path}: no .xml file in {annotations}; give the folder of the VOC annotations")
     sets = [root / "ImageSets" / name for name in ("Main", "Segmentation", "Layout", "DET", "CLS-LOC", ".")]

@@ -113,6 +113,14 @@ def test_groups_are_one_object(tmp_path: Path, read: Any, files: Any, codes: Any
     assert dataset.annotations[3].extra == {"group_id": 3, "description": "far", "flags": {"blurred": True}}
 
 
+def test_what_is_only_drawn_as_points_and_lines_is_no_class(tmp_path: Path, read: Any, files: Any) -> None:
+    joints = [shape("point", [[9, 9]], label="wrist"), shape("line", [[9, 9], [20, 20]], label="a")]
+    files(tmp_path, {"x.json": document(shape("polygon", SQUARE), *joints)})
+    dataset, receipt = read("labelme", tmp_path)
+    assert [c.name for c in dataset.categories] == ["a"]
+    assert receipt.classes_in["wrist"] == 1
+
+
 def test_fields_of_x_anylabeling_are_kept(tmp_path: Path, read: Any, files: Any) -> None:
     said = {"score": 0.5, "difficult": True, "attributes": {"colour": "red"}}
     bare = {"score": None, "difficult": False, "attributes": {}, "kie_linking": [], "description": None, "flags": None}
@@ -141,7 +149,7 @@ def test_images(tmp_path: Path, read: Any, files: Any, codes: Any) -> None:
         "set/two/6.json": document(small, path="6.jpg", **none),
     }  # fmt: skip
     root = files(tmp_path, content) / "set"
-    assert labelme.subsets(root) == ("one", "two")
+    assert labelme.subsets(root) == ()  # which are no splits, but may be asked for
     dataset, receipt = read("labelme", root)
     assert [(i.file_name, i.width, i.path is not None) for i in dataset.images] == [
         ("one/1.jpg", 100, True), ("two/1.jpg", 100, True), ("two/2.jpeg", 100, True), ("two/gone.jpg", 100, False),

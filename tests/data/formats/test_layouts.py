@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from cvtune.data.formats import detect_format
+from cvtune.data.formats import ReadSource, detect_format, read_source
 from cvtune.data.parts import read_parts
+from cvtune.data.receipt import Receipt
+from cvtune.errors import DataError
 
 PICTURE = (64, 48)
 ROWS = "0 0.5 0.5 0.2 0.4\n1 0.25 0.25 0.1 0.1\n"
@@ -145,8 +147,44 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
         "voc", ("train", "validation"), 3, {"cat": 3},
     ),
     "TensorFlow's object detection": (
-        splits("images/train", "images/test", **{"1.xml": voc("1.jpg"), "1.jpg": PICTURE}),
+        {
+            **splits("images/train", "images/test", **{"1.xml": voc("1.jpg"), "1.jpg": PICTURE}),
+            "data/train_labels.csv": f"{CSV}\n1.jpg,64,48,cat,1,3,20,30\n",
+            "data/test_labels.csv": f"{CSV}\n1.jpg,64,48,cat,1,3,20,30\n",
+            "training/labelmap.pbtxt": "item {\n  id: 1\n  name: 'cat'\n}\n",
+        },
         "voc", ("test", "train"), 2, {"cat": 2},
+    ),
+    "VOC, folders of classes": (
+        {f"{name}/{name}_1.{kind}": voc(f"{name}_1.jpg") if kind == "xml" else PICTURE
+         for name in ("apple", "pear") for kind in ("xml", "jpg")},
+        "voc", (), 2, {"cat": 2},
+    ),
+    "RDD2022": (
+        {
+            **{f"{c}/train/annotations/xmls/{c}_1.xml": voc(f"{c}_1.jpg") for c in ("Czech", "India")},
+            **{f"{c}/{split}/images/{c}_{n}.jpg": PICTURE
+               for c in ("Czech", "India") for n, split in ((1, "train"), (2, "test"))},
+        },
+        "voc", (), 2, {"cat": 2},
+    ),
+    "LabelMe, folders of jobs": (
+        splits("job_1", "job_2", **{"a.json": labelme("a.jpg"), "a.jpg": PICTURE}),
+        "labelme", (), 2, {"cat": 2},
+    ),
+    "DroneVehicle": (
+        {
+            **{f"train/trainlabel{r}/0000{n}.xml": voc("DJI_0458") for r in ("", "r") for n in (1, 2)},
+            **{f"train/trainimg{r}/0000{n}.jpg": PICTURE for r in ("", "r") for n in (1, 2)},
+        },
+        "voc", (), 4, {"cat": 4},
+    ),
+    "Stanford Dogs": (
+        {
+            **{f"Annotation/n1-{name}/n1_{name}": voc(says) for name, says in (("beagle", "%s"), ("pug", "n1_pug"))},
+            **{f"Images/n1-{name}/n1_{name}.jpg": PICTURE for name in ("beagle", "pug")},
+        },
+        "voc", (), 2, {"cat": 2},
     ),
     "VOC, annotations and images in splits": (
         {
@@ -309,9 +347,38 @@ def test_layouts_of_tools(case: str, tmp_path: Path, files: Any) -> None:
         assert not part.receipt.classes_dropped
         called += [image.file_name for image in part.dataset.images]
         if case != "CVAT, video":  # of which the archive has no images
-            assert all(image.path is not None for image in part.dataset.images)
+            assert all(image.path is not None and image.path.suffix for image in part.dataset.images)
     assert found == classes
     assert len(set(called)) == len(called)
+
+
+def test_tables_of_other_images_are_no_copy(tmp_path: Path, files: Any) -> None:
+    files(tmp_path, {"images/1.xml": voc("1.jpg"), "data/all.csv": f"{CSV}\n2.jpg,64,48,cat,1,3,20,30\n"})
+    with pytest.raises(DataError, match="several formats fit"):
+        detect_format(tmp_path)
+
+
+@pytest.mark.parametrize("format", ["voc", "cvat", "labelme3", "yolo", "kitti", "labelme", "masks"])
+def test_a_wrong_format_is_told_with_the_right_one(format: str, tmp_path: Path, files: Any) -> None:
+    files(tmp_path, {"train.json": coco("a.jpg")})
+    for path in (tmp_path, tmp_path / "train.json"):
+        with pytest.raises(DataError, match=f"; it was read as {format}, but its content is of coco: train.json with"):
+            read_parts(path, format)
+        with pytest.raises(DataError, match=f"; it was read as {format}, but its content is of coco: train.json with"):
+            read_source(ReadSource(path), format, Receipt())
+
+
+def test_a_fault_in_the_right_format_stays_as_it_is(tmp_path: Path, files: Any) -> None:
+    files(tmp_path, {"train.json": coco("a.jpg")})
+    with pytest.raises(DataError, match="no subset 'val'") as caught:
+        read_parts(tmp_path, "coco", subset="val")
+    assert "read as" not in str(caught.value)
+
+
+def test_a_folder_of_images_alone(tmp_path: Path, files: Any) -> None:
+    files(tmp_path, {"images/a.jpg": PICTURE})
+    with pytest.raises(DataError, match=r"holds 1 \.jpg; give the annotations, or the folder above"):
+        detect_format(tmp_path / "images")
 
 
 def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:

@@ -263,6 +263,11 @@ def test_a_missing_image_is_kept_with_a_note_where_its_size_is_known(tmp_path: P
         read(devkit(tmp_path / "b", {"b": xml("b.jpg", [], size=None)}))
 
 
+def test_missing_images_that_are_called_alike_bear_the_names_of_their_files(tmp_path: Path) -> None:
+    root = devkit(tmp_path, {name: xml(says, [("x", (1, 1, 9, 9))]) for name, says in zip("abc", "xxy", strict=True)})
+    assert [image.file_name for image in read(root)[0].images] == ["a", "b", "y"]
+
+
 def test_an_image_without_size_and_file_is_dropped_where_others_have_one(tmp_path: Path) -> None:
     files = {"a": xml("a.jpg", [("x", (1, 1, 9, 9))]), "b": xml("b.jpg", [("x", (1, 1, 9, 9))], size=None)}
     dataset, receipt = read(devkit(tmp_path, files))
