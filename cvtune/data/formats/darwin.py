@@ -26,6 +26,8 @@ __all__ = ["detect", "read", "subsets", "write"]
 
 NO_AREA = ("keypoint", "line", "skeleton", "link", "string")
 KINDS = ("polygon", "ellipse", "bounding_box", "mask", *NO_AREA)
+# Lists of V7's own, beside the annotations.
+LISTS = ("metadata.json",)
 # What is kept of an annotation beside its class and shape.
 SAID = ("instance_id", "attributes", "properties", "text", "inference", "directional_vector")
 
@@ -42,12 +44,12 @@ class _Slot:
 
 def detect(path: Path) -> str | None:
     """Evidence that `path` is Darwin's: JSON with an item or image of V7 and its annotations."""
-    return detected(path, _accept, "an item of V7 Darwin", ".json", deep=True)
+    return detected(path, _accept, "an item of V7 Darwin", ".json", deep=True, skip=LISTS)
 
 
 def subsets(path: Path) -> tuple[str, ...]:
     """The folders right below `path`, where all files lie in two or more."""
-    return find_files(path, ".json", deep=True).subsets
+    return find_files(path, ".json", deep=True, skip=LISTS).subsets
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -60,7 +62,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     Raises:
         DataError: no such file, malformed JSON, or an unknown subset.
     """
-    files = find_files(source.path, ".json", deep=True)
+    files = find_files(source.path, ".json", deep=True, skip=LISTS)
     chosen = set(files.of_subset(source.subset))
     documents: dict[Path, dict[str, Any]] = {}
     for file in files.files:
