@@ -262,11 +262,11 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
     ),
     "BDD100K, detection": (
         {
-            **{f"images/100k/{split}/{split}-1.jpg": PICTURE for split in ("train", "val")},
+            **{f"images/100k/{split}/{split}-{n}.jpg": PICTURE for split in ("train", "val") for n in (1, 2)},
             **{f"labels/det_20/det_{split}.json": [
                 {"name": f"{split}-1.jpg", "attributes": {"weather": "clear"}, "timestamp": 10000,
                  "labels": [{"id": "0", "category": "car", "box2d": {"x1": 1.5, "y1": 2, "x2": 20, "y2": 30}}]},
-                {"name": f"{split}-1.jpg", "attributes": {"weather": "clear"}, "timestamp": 10000},
+                {"name": f"{split}-2.jpg", "attributes": {"weather": "clear"}, "timestamp": 10000},
             ] for split in ("train", "val")},
         },
         "bdd100k", ("train", "val"), 4, {"car": 2},
