@@ -142,7 +142,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "images-not-written": "The format finds labels by the place of the image; images are not copied.",
         "keypoints-lost": "Keypoints are not read.",
         "output-removed": "An earlier call wrote the file into this folder; the new result has none of its name.",
-        "label-missing": "The image has no file of labels and was read as one without objects.",
+        "label-missing": "The image has no labels, or no file of them, and was read as one without objects.",
         "object-doubled": "Objects of one image repeat the same class and coordinates; they were kept.",
         "object-deleted": "The tool keeps the object in the file, marked as deleted.",
         "object-superseded": "Another annotation of the same image, or the tool's own mark, takes its place.",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
-from cvtune.data.outlines import box_polygon, clip_polygon, ellipse_polygon, join_polygons
+from cvtune.data.outlines import box_polygon, clip_polygon, curve_points, ellipse_polygon, join_polygons
 
 COORDINATE = st.floats(-40, 80, allow_nan=False)
 
@@ -36,6 +36,33 @@ def test_an_ellipse_larger_than_any_image_has_a_polygon() -> None:
     corners = ellipse_polygon(0, 0, 1e200, 5).reshape(-1, 2)
     assert len(corners) == 720
     assert np.isfinite(corners).all()
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [[0, 0], [0, 55], [45, 100], [100, 100]],
+        [[0, 0], [900, 0], [-800, 100], [100, 100]],
+        [[0, 0], [1, 0], [2, 0], [3, 0]],
+        [[5, 5], [5, 5], [5, 5], [5, 5]],
+    ],
+)
+def test_a_curve_is_close_to_its_points(corners: list[list[float]]) -> None:
+    given_corners = np.array(corners, np.float64)
+    points = np.concatenate([given_corners[:1], curve_points(given_corners)])
+    assert np.allclose(points[-1], corners[-1])
+    fine = np.linspace(0, 1, 20 * (len(points) - 1) + 1)
+    t = fine[:, None]
+    curve = np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3]) @ given_corners
+    # Of the chord that stands for a piece of the curve, the point at the same share is farther than the nearest one.
+    at = np.linspace(0, 1, len(points))
+    chords = np.stack([np.interp(fine, at, points[:, axis]) for axis in range(2)], axis=1)
+    assert np.hypot(*(curve - chords).T).max() <= 0.0501
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e308])
+def test_a_curve_of_impossible_corners_ends(value: float) -> None:
+    assert len(curve_points(np.array([[0, 0], [value, 0], [1, -value], [3, 0]]))) <= 720
 
 
 @pytest.mark.parametrize(

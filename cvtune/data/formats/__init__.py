@@ -60,6 +60,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "labelbox": (".ndjson", ".jsonl", ".json"),
         "odgt": (".odgt", ".jsonl", ".json"),
         "isat": (".json",),
+        "superannotate": (".json",),
         "imagefolder": (".jsonl", ".csv"),
         "huggingface": (".parquet", ".arrow"),
         "tfrecord": (".tfrecord", ".tfrecords", ".record", ".records"),

@@ -26,6 +26,8 @@ __all__ = ["detect", "read", "subsets", "write"]
 
 NO_AREA = ("keypoint", "line", "skeleton", "link", "string")
 KINDS = ("polygon", "ellipse", "bounding_box", "mask", *NO_AREA)
+# Lists of V7's own, beside the annotations.
+LISTS = ("metadata.json",)
 # What is kept of an annotation beside its class and shape.
 SAID = ("instance_id", "attributes", "properties", "text", "inference", "directional_vector")
 
@@ -42,12 +44,12 @@ class _Slot:
 
 def detect(path: Path) -> str | None:
     """Evidence that `path` is Darwin's: JSON with an item or image of V7 and its annotations."""
-    return detected(path, _accept, "an item of V7 Darwin", ".json", deep=True)
+    return detected(path, _accept, "an item of V7 Darwin", ".json", deep=True, skip=LISTS)
 
 
 def subsets(path: Path) -> tuple[str, ...]:
     """The folders right below `path`, where all files lie in two or more."""
-    return find_files(path, ".json", deep=True).subsets
+    return find_files(path, ".json", deep=True, skip=LISTS).subsets
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:
@@ -60,7 +62,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     Raises:
         DataError: no such file, malformed JSON, or an unknown subset.
     """
-    files = find_files(source.path, ".json", deep=True)
+    files = find_files(source.path, ".json", deep=True, skip=LISTS)
     chosen = set(files.of_subset(source.subset))
     documents: dict[Path, dict[str, Any]] = {}
     for file in files.files:
@@ -189,9 +191,9 @@ def _by_slot(records: list[Any], slots: list[_Slot], label: str, receipt: Receip
             receipt.drop("image-not-listed", where, "the item has no slot with an image", _name(record))
     if tags:
         receipt.note("image-tags-lost", label, ", ".join(tags)[:200])
-    cuts = _Cuts()
+    rasters = _Layers()
     for slot, where, record in members:
-        found[slot].append(_shape(record, where, slots[slot].size_wh, layers, cuts))
+        found[slot].append(_shape(record, where, slots[slot].size_wh, layers, rasters))
     return found
 
 
@@ -201,33 +203,36 @@ def _mapping(layer: Mapping[str, Any]) -> dict[str, int]:
     return {key: value for key, value in pairs if type(value) is int}
 
 
-class _Cuts:
-    """The pixels of raster layers, each decoded once."""
+class _Layers:
+    """The raster layers of a file, each checked once."""
 
     def __init__(self) -> None:
-        self._decoded: dict[int, NDArray[np.int64] | str] = {}
+        self._runs: dict[int, NDArray[np.int64] | str] = {}
 
-    def values(self, layer: Mapping[str, Any], size_wh: tuple[int, int]) -> NDArray[np.int64] | str:
-        """What each pixel holds, int64 [h, w], or what is wrong, in words."""
-        if id(layer) not in self._decoded:
-            self._decoded[id(layer)] = _decoded(layer.get("dense_rle"), size_wh)
-        return self._decoded[id(layer)]
+    def mask(self, layer: Mapping[str, Any], value: int, size_wh: tuple[int, int]) -> NDArray[np.bool_] | str:
+        """Where a layer holds a value, bool [h, w], or what is wrong, in words."""
+        if id(layer) not in self._runs:
+            self._runs[id(layer)] = _runs(layer.get("dense_rle"), size_wh)
+        runs = self._runs[id(layer)]
+        if isinstance(runs, str):
+            return runs
+        return np.repeat(runs[:, 0] == value, runs[:, 1]).reshape(size_wh[::-1])
 
 
-def _decoded(runs: Any, size_wh: tuple[int, int]) -> NDArray[np.int64] | str:
-    """Pairs of a value and how many pixels have it, along rows."""
+def _runs(listed: Any, size_wh: tuple[int, int]) -> NDArray[np.int64] | str:
+    """Pairs of a value and how many pixels have it, along rows: int64 [n, 2]."""
     width, height = size_wh
-    if not isinstance(runs, list) or len(runs) % 2 or not all(type(run) is int and 0 <= run < 2**40 for run in runs):
+    if not isinstance(listed, list) or len(listed) % 2 or not all(type(v) is int and 0 <= v < 2**40 for v in listed):
         return "dense_rle is no list of pairs of whole numbers"
-    pairs = np.array(runs, np.int64).reshape(-1, 2)
+    pairs = np.array(listed, np.int64).reshape(-1, 2)
     total = int(pairs[:, 1].sum())
     if total != width * height or total > MOST_PIXELS:
         return f"dense_rle holds {total:,} pixels, not {width} x {height}"
-    return np.repeat(pairs[:, 0], pairs[:, 1]).reshape(height, width)
+    return pairs
 
 
 def _shape(
-    record: Any, where: str, size_wh: tuple[int, int] | None, layers: Mapping[str, tuple[Any, int]], cuts: _Cuts
+    record: Any, where: str, size_wh: tuple[int, int] | None, layers: Mapping[str, tuple[Any, int]], rasters: _Layers
 ) -> Shape:
     if not isinstance(record, dict):
         return Shape(where, None, fault=("value-malformed", f"an annotation must be an object, got {record!r:.60}"))
@@ -243,7 +248,7 @@ def _shape(
     if kind in NO_AREA:
         return replace(base, fault=no_area(kind))
     if kind == "mask":
-        return _mask(base, layers.get(str(record.get("id"))), size_wh, cuts)
+        return _mask(base, layers.get(str(record.get("id"))), size_wh, rasters)
     if kind == "polygon" and isinstance(value, dict):
         return _polygon(base, list(_paths(value)), size_wh)
     if kind == "ellipse" and isinstance(value, dict):
@@ -255,18 +260,14 @@ def _shape(
     return replace(base, fault=("shape-unknown", f"got {kinds or 'no shape'}"[:100]))
 
 
-def _mask(base: Shape, layer: tuple[Any, int] | None, size_wh: tuple[int, int] | None, cuts: _Cuts) -> Shape:
+def _mask(base: Shape, layer: tuple[Any, int] | None, size_wh: tuple[int, int] | None, rasters: _Layers) -> Shape:
     if layer is None or size_wh is None:
         missing = "no raster layer holds it" if layer is None else "the image's size is not stated"
         return replace(base, fault=("mask-invalid", missing))
-    values = cuts.values(layer[0], size_wh)
-    if isinstance(values, str):
-        return replace(base, fault=("mask-invalid", values))
-    return _patch(base, crop(values == layer[1]))
-
-
-def _patch(base: Shape, patch: Patch) -> Shape:
-    return replace(base, patch=patch) if patch.mask_hw.any() else replace(base, fault=("mask-empty", "no pixel has it"))
+    inside = rasters.mask(*layer, size_wh)
+    if isinstance(inside, str):
+        return replace(base, fault=("mask-invalid", inside))
+    return replace(base, patch=crop(inside)) if inside.any() else replace(base, fault=("mask-empty", "no pixel has it"))
 
 
 def _paths(polygon: Mapping[str, Any]) -> Iterator[Polygon]:

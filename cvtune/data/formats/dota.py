@@ -36,7 +36,7 @@ def detect(path: Path) -> str | None:
 
 def subsets(path: Path) -> tuple[str, ...]:
     """The folders right below that hold labels, where there are several."""
-    return label_files(path, _is_dota).subsets if path.is_dir() else ()
+    return label_files(path, _is_dota).splits if path.is_dir() else ()
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:

@@ -135,22 +135,23 @@ def _shared(names: Sequence[tuple[str, ...]]) -> int:
     return shared
 
 
-def find_files(path: Path, *suffixes: str, deep: bool = False) -> FileSet:
+def find_files(path: Path, *suffixes: str, deep: bool = False, skip: Sequence[str] = ()) -> FileSet:
     """The files with one of `suffixes`: `path` itself, those right in it, or else those up to five folders below.
 
     With `deep` those right in it and those below, for formats of a file an image, which may lie in subfolders; others
-    may tell their part of the set by their name.
+    may tell their part of the set by their name. Files called as in `skip` are no annotations.
     """
     if path.is_file():
         return FileSet(path.parent, (path,) if path.suffix.lower() in suffixes else ())
-    names = file_names(path, suffixes, deep)
+    names = file_names(path, suffixes, deep, skip)
     return FileSet(path, tuple(path.joinpath(*parts) for parts in names), parts_of(names, by_stem=not deep))
 
 
-def file_names(path: Path, suffixes: tuple[str, ...], deep: bool) -> list[tuple[str, ...]]:
+def file_names(path: Path, suffixes: tuple[str, ...], deep: bool, skip: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """The files of `find_files` in a folder, each as the folders above it and its name: paths of many take a second."""
     every: list[tuple[str, ...]] = []
     for found in levels(path, suffixes, DEEPEST):
+        found = [parts for parts in found if parts[-1] not in skip]
         every += [parts for parts in found if parts[-1] != "receipt.json" or not _is_receipt(path.joinpath(*parts))]
         if every and not deep:
             break
@@ -163,11 +164,18 @@ def _is_receipt(file: Path) -> bool:
     return top is not None and {"from", "to", "counts", "outputs"} <= set(top.keys)
 
 
-def detected(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: str, deep: bool = False) -> str | None:
+def detected(
+    path: Path,
+    accept: Callable[[Path], bool],
+    what: str,
+    *suffixes: str,
+    deep: bool = False,
+    skip: Sequence[str] = (),
+) -> str | None:
     """Evidence that most files below `path` with one of `suffixes` are what `accept` takes, or None."""
     folder = path.parent if path.is_file() else path
     named = path.is_file() and path.suffix.lower() in suffixes
-    names = [(path.name,)] if named else [] if path.is_file() else file_names(path, suffixes, deep)
+    names = [(path.name,)] if named else [] if path.is_file() else file_names(path, suffixes, deep, skip)
     looked = names[:: max(1, len(names) // LOOK_AT)][:LOOK_AT]
     hits = sum(accept(folder.joinpath(*parts)) for parts in looked)
     if not hits or 2 * hits <= len(looked):

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from cvtune.data.formats.file_sets import FileSet, detected, file_names, find_files, parts_of
+from cvtune.data.formats.file_sets import FileSet, file_names, find_files, parts_of
 from cvtune.data.formats.texts import MARKS, read_lines
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
@@ -34,12 +34,17 @@ def find_lists(path: Path, accept: Callable[[Path], bool], *suffixes: str) -> Fi
 
 
 def detect_lists(path: Path, accept: Callable[[Path], bool], what: str, *suffixes: str) -> str | None:
-    """Evidence that most files are what `accept` takes, as `detected` has it, or of some files in one folder a few."""
-    evidence = detected(path, accept, what, *suffixes)
-    if evidence or path.is_file() or len(file_names(path, suffixes, deep=False)) > MOST_LISTS:
-        return evidence
-    files = [file for file in find_lists(path, accept, *suffixes).files if accept(file)]
-    return f"{files[0].name}{' and more' if len(files) > 1 else ''} with {what}" if files else None
+    """Evidence that some of a few files, or most of many, are what `accept` takes, as `find_lists` finds them."""
+    folder = path.parent if path.is_file() else path
+    names = [(path.name,)] if path.is_file() else file_names(path, suffixes, deep=False)
+    names = [parts for parts in names if parts[-1].lower().endswith(suffixes)]
+    many = len(names) > MOST_LISTS
+    looked = names[:: len(names) // LOOK_AT][:LOOK_AT] if many else names
+    good = [parts for parts in looked if accept(folder.joinpath(*parts))]
+    if not good or (many and 2 * len(good) <= len(looked)):
+        return None
+    first, count = "/".join(good[0]), len(names) if many else len(good)
+    return f"{count} files such as {first} with {what}" if count > 1 else f"{first} with {what}"
 
 
 def json_lines(file: Path, receipt: Receipt | None = None, label: str | None = None) -> Iterator[tuple[int, Any]]:

@@ -52,9 +52,9 @@ def label_files(path: Path, accept: Callable[[Sequence[str]], bool | None]) -> F
             below += [folder / name for name in names if not name.startswith(".") and name not in left]
         level = below
     files.sort()
-    below = [file.relative_to(path).parts for file in files]
-    depth, tops = folders_apart(below)
-    return FileSet(path.joinpath(*below[0][:depth]) if below else path, tuple(files), tops)
+    relative = [file.relative_to(path).parts for file in files]
+    depth, tops = folders_apart(relative)
+    return FileSet(path.joinpath(*relative[0][:depth]) if relative else path, tuple(files), tops)
 
 
 class Beside:

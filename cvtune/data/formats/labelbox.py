@@ -314,9 +314,8 @@ def _shape(item: Any, where: str, project: str) -> Shape:
     for kind in ("mask", "composite_mask", "instanceURI"):
         if kind in item:
             address = item[kind].get("url") if isinstance(item[kind], dict) else item[kind]
-            return replace(
-                base, fault=("mask-missing-file", f"its pixels are not in the export but at {address!s:.80}")
-            )
+            place = str(address).split("?")[0][:80]  # without the key that follows it
+            return replace(base, fault=("mask-missing-file", f"its pixels are not in the export but at {place}"))
     kind = item.get("annotation_kind", "of no known shape")
     return replace(base, fault=("shape-unknown", f"it is {kind!s:.40}"))
 

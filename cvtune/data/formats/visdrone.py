@@ -37,7 +37,7 @@ def detect(path: Path) -> str | None:
 
 def subsets(path: Path) -> tuple[str, ...]:
     """The folders right below that hold labels (VisDrone2019-DET-train and the like), where there are several."""
-    return label_files(path, _is_visdrone).subsets if path.is_dir() else ()
+    return label_files(path, _is_visdrone).splits if path.is_dir() else ()
 
 
 def read(source: ReadSource, receipt: Receipt) -> Dataset:

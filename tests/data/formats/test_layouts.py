@@ -321,6 +321,69 @@ LAYOUTS: dict[str, tuple[dict[str, Any], str, tuple[str, ...], int, dict[str, in
          "val/wider_val.txt": "/0--Parade/c.jpg\n", "val/images/0--Parade/c.jpg": PICTURE},
         "wider_face", (), 2, {"face": 3},
     ),
+    "BDD100K, detection": (
+        {
+            **{f"images/100k/{split}/{split}-{n}.jpg": PICTURE for split in ("train", "val") for n in (1, 2)},
+            **{f"labels/det_20/det_{split}.json": [
+                {"name": f"{split}-1.jpg", "attributes": {"weather": "clear"}, "timestamp": 10000,
+                 "labels": [{"id": "0", "category": "car", "box2d": {"x1": 1.5, "y1": 2, "x2": 20, "y2": 30}}]},
+                {"name": f"{split}-2.jpg", "attributes": {"weather": "clear"}, "timestamp": 10000},
+            ] for split in ("train", "val")},
+        },
+        "bdd100k", ("train", "val"), 4, {"car": 2},
+    ),
+    "BDD100K, tracking": (
+        {
+            **{f"images/track/{s}/{v}/{v}-0000001.jpg": PICTURE for s, v in (("train", "0a-1b"), ("val", "2c-3d"))},
+            **{f"labels/box_track_20/{s}/{v}.json": [
+                {"name": f"{v}-0000001.jpg", "videoName": v, "frameIndex": 0,
+                 "labels": [{"id": "7", "category": "car", "attributes": {"crowd": False},
+                             "box2d": {"x1": 1.5, "y1": 2, "x2": 20, "y2": 30}}]},
+            ] for s, v in (("train", "0a-1b"), ("val", "2c-3d"))},
+        },
+        "bdd100k", ("train", "val"), 2, {"car": 2},
+    ),
+    "V7 Darwin, a release": (
+        {
+            "releases/latest/annotations/a.json": {
+                "version": "2.0", "annotations": [{"name": "cat", "bounding_box": {"x": 1, "y": 2, "w": 3, "h": 4}}],
+                "item": {"name": "a.jpg", "path": "/", "slots": [{"type": "image", "width": 64, "height": 48}]},
+            },
+            "releases/latest/annotations/.v7/metadata.json": {"version": "1.0", "classes": []},
+            "images/a.jpg": PICTURE,
+        },
+        "darwin", (), 1, {"cat": 1},
+    ),
+    "Ground Truth, a job's output": (
+        {
+            "job/manifests/output/output.manifest": json.dumps({
+                "source-ref": "s3://bucket/images/a.jpg",
+                "job": {"image_size": [{"width": 64, "height": 48, "depth": 3}],
+                        "annotations": [{"class_id": 0, "left": 1, "top": 2, "width": 3, "height": 4}]},
+                "job-metadata": {"class-map": {"0": "cat"}, "type": "groundtruth/object-detection"},
+            }) + "\n",
+            "job/manifests/intermediate/1/output.manifest": '{"source-ref": "s3://bucket/images/a.jpg"}\n',
+            "images/a.jpg": PICTURE,
+        },
+        "sagemaker", (), 1, {"cat": 1},
+    ),
+    "CrowdHuman": (
+        {
+            **{f"annotation_{s}.odgt": json.dumps({"ID": f"{s},1a", "gtboxes": [
+                {"fbox": [1, 2, 30, 40], "vbox": [1, 2, 20, 30], "hbox": [3, 2, 5, 5], "tag": "person",
+                 "head_attr": {"ignore": 0}, "extra": {"box_id": 0, "occ": 0}}]}) for s in ("train", "val")},
+            "Images/train,1a.jpg": PICTURE, "Images/val,1a.jpg": PICTURE,
+        },
+        "odgt", ("train", "val"), 2, {"person": 2},
+    ),
+    "SuperAnnotate": (
+        {
+            "a.jpg": PICTURE, "classes/classes.json": [{"id": 1, "name": "cat", "attribute_groups": []}],
+            "a.jpg___objects.json": {"metadata": {"name": "a.jpg", "width": 64, "height": 48}, "instances": [
+                {"type": "bbox", "classId": 1, "points": {"x1": 1, "x2": 3, "y1": 2, "y2": 4}}]},
+        },
+        "superannotate", (), 1, {"cat": 1},
+    ),
     "WIDER FACE": (
         {"wider_face_split/wider_face_train_bbx_gt.txt": "0--Parade/a.jpg\n1\n1 2 10 10 0 0 0 0 0 0 \n0--Parade/b.jpg\n"
          "0\n0 0 0 0 0 0 0 0 0 0 \n",

@@ -434,6 +434,25 @@ def isat(root: Path) -> None:
     put(root / "isat.yaml", "label:\n- color: '#000000'\n  name: __background__\n- color: '#ef2929'\n  name: dog\n")
 
 
+@sample("superannotate")
+def superannotate(root: Path) -> None:
+    put(root / "a.jpg", None)
+    rest = {
+        "probability": 100,
+        "groupId": 0,
+        "attributes": [{"id": 1, "groupId": 2, "name": "2", "groupName": "doors"}],
+    }
+    points = {"x1": 2, "x2": 12.5, "y1": 3, "y2": 13}
+    instances = [
+        {"type": "bbox", "className": "cat", "classId": 7, "points": points, **rest},
+        {"type": "polygon", "className": "dog", "classId": 9, "points": [20, 5, 30, 5, 30, 25], "exclude": [], **rest},
+        {"type": "ellipse", "classId": 9, "cx": 45, "cy": 15, "rx": 5, "ry": 9, "angle": 20, **rest},
+    ]
+    metadata = {"name": "a.jpg", "width": 60, "height": 40, "status": "Completed"}
+    put(root / "a.jpg.json", {"metadata": metadata, "instances": instances, "tags": [], "comments": []})
+    put(root / "classes" / "classes.json", [{"id": 9, "name": "dog", "attribute_groups": []}, {"id": 7, "name": "cat"}])
+
+
 @sample("imagefolder")
 def imagefolder(root: Path) -> None:
     for part in ("train", "test"):
