@@ -440,7 +440,7 @@ def test_a_fault_in_the_right_format_stays_as_it_is(tmp_path: Path, files: Any) 
 
 def test_a_folder_of_images_alone(tmp_path: Path, files: Any) -> None:
     files(tmp_path, {"images/a.jpg": PICTURE})
-    with pytest.raises(DataError, match=r"holds 1 \.jpg; give the annotations, or the folder above"):
+    with pytest.raises(DataError, match=r"holds 1 \.jpg, images alone; give the folder above"):
         detect_format(tmp_path / "images")
 
 
