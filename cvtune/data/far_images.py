@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -12,18 +11,14 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from cvtune.data.formats.listing import walk
+from cvtune.data.split_names import split_words
 
-__all__ = ["LABEL_FOLDERS", "FarImages", "images_of_sources", "split_words", "without_address"]
+__all__ = ["LABEL_FOLDERS", "FarImages", "images_of_sources", "without_address"]
 
 # A folder of so many folders is no data set: somebody's home, say.
 MOST_FOLDERS = 2000
 # Folders of annotations, whose images lie beside them.
 LABEL_FOLDERS = frozenset({"annotations", "annotation", "labels", "label", "ann", "json", "xml"})
-# Words that tell a split -> the split.
-SPLITS = {
-    "train": "train", "training": "train", "trainval": "trainval", "val": "val", "valid": "val", "validation": "val",
-    "dev": "dev", "test": "test", "testing": "test",
-}  # fmt: skip
 # Those that hold folders of annotations.
 OUTER_FOLDERS = frozenset({"annotations", "annotation", "labels", "label"})
 
@@ -124,12 +119,6 @@ def without_address(name: str) -> str:
         return unquote(urlsplit(name).path) or name
     except ValueError:
         return name
-
-
-def split_words(*parts: str) -> frozenset[str]:
-    """The splits that occur in names of files and folders: train2017 and training_images are train."""
-    words = {word for part in parts for word in re.split(r"[^a-z]+", part.lower())}
-    return frozenset(SPLITS[word] for word in words & SPLITS.keys())
 
 
 def _lower(parts: Sequence[str]) -> tuple[str, ...]:

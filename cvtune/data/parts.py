@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cvtune.data.coco import Dataset
-from cvtune.data.far_images import split_words
 from cvtune.data.formats import ReadSource, detect_format, format_told, load_format
 from cvtune.data.receipt import Receipt
+from cvtune.data.split_names import split_words
 from cvtune.errors import DataError
 from cvtune.meter import stage
 

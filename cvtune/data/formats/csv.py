@@ -28,16 +28,13 @@ from cvtune.data.formats.tables import MAGIC, SUFFIXES, Row, Table, read_table, 
 from cvtune.data.formats.texts import number, whole
 from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.data.receipt import Receipt
+from cvtune.data.split_names import SPLITS
 from cvtune.errors import DataError, nearest
 
 __all__ = ["detect", "read", "subsets", "tables_of", "write"]
 
 LOOK_AT = 12
 MOST_CLASSES = 10**6
-# What a column of splits holds, in lower case.
-SPLITS = frozenset(
-    {"train", "training", "val", "valid", "validate", "validation", "dev", "test", "testing", "unassigned"}
-)
 # Of other formats, which have tables of their own.
 FOREIGN = ({"ImageID", "LabelName"}, {"region_shape_attributes"}, {"MaskPath"}, {"objects"})
 Numbers = tuple[float, float, float, float]
@@ -241,7 +238,7 @@ def _splits(file: _File) -> tuple[str, ...]:
     if "split" not in file.columns.at:
         return ()
     found = dict.fromkeys(_split(row, file.columns) for row in file.table.rows)
-    return tuple(found) if len(found) > 1 and found.keys() <= SPLITS else ()
+    return tuple(found) if len(found) > 1 and found.keys() <= {*SPLITS, "unassigned"} else ()
 
 
 def _of_split(file: _File, split: str) -> _File:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cvtune.data.far_images import LABEL_FOLDERS, FarImages, split_words, without_address
+from cvtune.data.far_images import LABEL_FOLDERS, FarImages, without_address
 from cvtune.data.formats.listing import levels
 from cvtune.data.formats.texts import json_top
 from cvtune.data.image_files import ImageFinder, image_folders
+from cvtune.data.split_names import split_words
 from cvtune.errors import DataError, nearest
 
 __all__ = [

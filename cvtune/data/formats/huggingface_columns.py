@@ -11,6 +11,7 @@ from typing import Any
 from cvtune.data.formats.csv_columns import find_columns
 from cvtune.data.formats.listing import levels
 from cvtune.data.formats.object_lists import BOXES, CLASSES, MASKS
+from cvtune.data.split_names import SPLITS
 
 __all__ = ["ImageColumns", "find_image_columns", "part_of", "table_files"]
 
@@ -19,7 +20,7 @@ SUFFIXES = (".parquet", ".arrow")
 DEEPEST = 3
 SHARD = re.compile(r"[-_.]?\d+([-_.]of[-_.]\d+)?([-_.][0-9a-f]{8,})?$", re.IGNORECASE)
 # What a split is called, and what tells nothing of one.
-SPLITS = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
+CALLED = {*SPLITS, "eval"}
 DULL = frozenset({"", "data", "part", "shard", "file", "chunk", "batch", "dataset", "default"})
 CACHE = "cache-"  # what `datasets` leaves of its own computations
 IMAGES = ("image", "img", "images", "jpg", "jpeg", "png", "picture", "image_bytes")
@@ -85,8 +86,8 @@ def part_of(file: Path, root: Path) -> str:
     above = [name for name in reversed(file.relative_to(root).parts[:-1]) if name.lower() not in DULL]
     if "-of-" not in file.stem or stem.lower() in DULL:
         words = re.split(r"[^a-z]+", stem.lower())
-        named = [word for word in SPLITS if word in words]
-        folder = next((name for name in above if name.lower() in SPLITS), None)
+        named = sorted(CALLED.intersection(words))
+        folder = next((name for name in above if name.lower() in CALLED), None)
         stem = folder or (named[0] if len(named) == 1 else stem)
     return stem if stem.lower() not in DULL else above[0] if above else "train"
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from cvtune.data.far_images import split_words
 from cvtune.data.formats.listing import names_in
 from cvtune.data.formats.mask_images import mask_files
 from cvtune.data.formats.masks_write import ONE_CLASS
 from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
+from cvtune.data.split_names import split_words
 
 __all__ = ["MaskItem", "find_items", "find_parts", "lies_in"]
 

@@ -20,6 +20,7 @@ from cvtune.data.formats.entries import Entry, Shape, assemble
 from cvtune.data.formats.mask_images import mask_files
 from cvtune.data.formats.texts import number, read_lines, read_text, whole
 from cvtune.data.receipt import Receipt
+from cvtune.data.split_names import is_split
 from cvtune.errors import DataError, UnsupportedError, nearest
 
 __all__ = ["detect", "read", "subsets", "write"]
@@ -28,7 +29,6 @@ NAMES = (
     "pedestrian", "person on vehicle", "car", "bicycle", "motorbike", "non motorized vehicle", "static person",
     "distractor", "occluder", "occluder on the ground", "occluder full", "reflection", "crowd",
 )  # fmt: skip
-SPLITS = ("train", "val", "test")
 
 
 def detect(path: Path) -> str | None:
@@ -120,7 +120,7 @@ def _listed(files: Sequence[Path]) -> tuple[str, ...]:
 
 def _split(file: Path, path: Path) -> str | None:
     above = file.parent.parent.parent
-    return above.name if above != path and above.name in SPLITS else None
+    return above.name if above != path and is_split(above.name) else None
 
 
 def _is_mot(file: Path) -> bool:

@@ -20,12 +20,12 @@ from cvtune.data.formats.label_folders import Beside, known_size, label_files
 from cvtune.data.formats.texts import number, read_lines
 from cvtune.data.image_files import IMAGE_SUFFIXES
 from cvtune.data.receipt import Receipt
+from cvtune.data.split_names import is_split
 from cvtune.errors import DataError, UnsupportedError, nearest
 
 __all__ = ["detect", "read", "subsets", "write"]
 
 BESIDE = ("images", "image", "images-optional")
-SPLITS = ("train", "validation", "val", "valid", "test")
 DIFFICULT = "difficult"
 # Shares of the image are another format's.
 SHARE = 2.0
@@ -95,7 +95,7 @@ def _parts(files: FileSet) -> dict[str, list[Path]]:
     parts: dict[str, list[Path]] = {}
     for file in files.files:
         above = file.relative_to(files.root).parts[:-1]
-        split = next((folder for folder in above if folder.lower() in SPLITS), None)
+        split = next((folder for folder in above if is_split(folder)), None)
         if split is None:
             return {}
         parts.setdefault(split, []).append(file)

@@ -10,6 +10,7 @@ from cvtune.data.formats.listing import levels, names_in
 from cvtune.data.formats.text_yaml import parse_yaml
 from cvtune.data.formats.texts import read_lines
 from cvtune.data.image_files import IMAGE_SUFFIXES
+from cvtune.data.split_names import is_split
 from cvtune.errors import DataError
 
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "NAME_FILES",
     "OTHER_TEXTS",
     "PARTS",
-    "SPLITS",
     "listed_names",
     "parts_of",
     "plain_folder",
@@ -31,8 +31,6 @@ NAME_FILES = (
     "classes.txt", "obj.names", "predefined_classes.txt", "classes.names", "_darknet.labels", "class_names.txt",
     "labels.txt",
 )  # fmt: skip
-# Folders of a set that no file describes, in lower case.
-SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 # Text files beside labels that are none.
 OTHER_TEXTS = frozenset(
     {
@@ -75,7 +73,7 @@ def yolo_config(path: Path) -> Path | None:
 def plain_folder(path: Path, config: Path | None) -> Path:
     """The folder of a set of which no file says where things are: that of its list of names, or what is above it."""
     here = path if path.is_dir() else path.parent
-    if config is None or config.parent.name.lower() in {"labels", *SPLITS}:
+    if config is None or config.parent.name.lower() == "labels" or is_split(config.parent.name):
         return here
     pictured = (config.parent / "images").is_dir() or bool(names_in(config.parent, IMAGE_SUFFIXES))
     return config.parent if pictured or here not in config.parents else here
@@ -88,7 +86,7 @@ def _list_of_splits(path: Path) -> Path | None:
         DataError: they number the classes differently.
     """
     for name in NAME_FILES:
-        splits = [folder for folder in (*path.glob("*"), *path.glob("labels/*")) if folder.name.lower() in SPLITS]
+        splits = [folder for folder in (*path.glob("*"), *path.glob("labels/*")) if is_split(folder.name)]
         lists = [file for split in splits for file in (split / name, split / "labels" / name) if file.is_file()]
         lists.sort(key=lambda file: len(listed_names(file)), reverse=True)
         for other in lists[1:]:

@@ -17,7 +17,6 @@ from cvtune.data.formats.yolo_config import (
     MOST_CLASSES,
     NAME_FILES,
     OTHER_TEXTS,
-    SPLITS,
     listed_names,
     parts_of,
     plain_folder,
@@ -34,6 +33,7 @@ from cvtune.data.formats.yolo_paths import (
 )
 from cvtune.data.formats.yolo_rows import any_numbers
 from cvtune.data.image_files import IMAGE_SUFFIXES, ImageFinder
+from cvtune.data.split_names import is_split
 from cvtune.errors import DataError
 
 __all__ = ["YoloItem", "YoloLayout", "find_yolo", "label_files"]
@@ -219,7 +219,7 @@ def _names_above(folder: Path) -> tuple[Path | None, dict[int, str] | None]:
             return config, _names(parse_yaml(config), config)
         if config is not None and config.suffix.lower() != ".data":
             return config, dict(enumerate(listed_names(config)))
-        if folder.name.lower().rstrip("0123456789") not in {"images", "labels", *SPLITS}:
+        if folder.name.lower() not in {"images", "labels"} and not is_split(folder.name):
             break
         folder = folder.parent
     return None, None
@@ -265,7 +265,7 @@ def _by_split(items: tuple[YoloItem, ...]) -> dict[str, tuple[YoloItem, ...]]:
     """The images by the folders of splits that they lie in, where all do and there are several; else as one part."""
     tops = [item.name.split("/")[0] for item in items if "/" in item.name]
     found = dict.fromkeys(tops)
-    if len(tops) < len(items) or len(found) < 2 or any(top.lower().rstrip("0123456789") not in SPLITS for top in found):
+    if len(tops) < len(items) or len(found) < 2 or not all(map(is_split, found)):
         return {"": items}
     return {top: tuple(item for item in items if item.name.startswith(f"{top}/")) for top in found}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from cvtune.data.formats.yolo_config import SPLITS
+from cvtune.data.split_names import is_split
 
 __all__ = ["after_images", "first", "images_beside", "labels_beside", "labels_place", "resolve", "ways"]
 
@@ -55,7 +55,7 @@ def ways(text: str, base: Path) -> list[Path]:
     ways = [base / plain] + [base.joinpath(*parts[i:]) for i in range(min(len(parts), 12))]
     # A lone base name among many folders could be anything, but for a split's, or a list, which lies beside the set's
     # file.
-    sure = len(parts) <= 2 or plain.endswith(".txt") or parts[-1].lower() in {"images", *SPLITS}
+    sure = len(parts) <= 2 or plain.endswith(".txt") or parts[-1].lower() == "images" or is_split(parts[-1])
     return ways if sure else ways[: max(2, len(ways) - 1)]
 
 
