@@ -134,10 +134,11 @@ def load_coco(
     are kept in `extra`. An area that is missing is the mask's in pixels, else the box's; a stated one is kept. Polygons
     are read-only.
 
-    Mended: a missing bbox is taken from the mask; polygons of fewer than three points or with stray numbers are left
-    out of their annotation. Left out: annotations of unlisted images, with a bbox that is not four finite numbers or
-    has a negative size, with an RLE that is not their image's size, or with neither box nor mask. The receipt says
-    so, with ``<file name> annotation <id>``; without a receipt a loss is an error.
+    Mended: a missing bbox is taken from the mask; a box that CVAT says is turned becomes a polygon; polygons of fewer
+    than three points or with stray numbers are left out of their annotation. Left out: annotations of unlisted images,
+    with a bbox that is not four finite numbers or has a negative size, with an RLE that is not their image's size, or
+    with neither box nor mask. The receipt says so, with ``<file name> annotation <id>``; without a receipt a loss is an
+    error.
 
     Args:
         path: the JSON file.

@@ -26,7 +26,7 @@ from cvtune.data.coco import (
     make_annotation,
 )
 from cvtune.data.coco_file import LISTS, LONGEST_ID, CocoFile, open_coco
-from cvtune.data.coco_shapes import NUMBERS, box_of, is_polygons, polygon_views
+from cvtune.data.coco_shapes import NUMBERS, box_of, degrees_turned, is_polygons, polygon_views, turned_box
 from cvtune.data.far_images import FarImages, images_of_sources
 from cvtune.data.formats.texts import whole
 from cvtune.data.geometry import rle_from_json, segmentation_area, segmentation_bbox_xywh
@@ -318,6 +318,11 @@ class _AnnotationReader:
             mistake, box = box_of(bbox)
             if mistake:
                 self._drop(mistake, who, f"its bbox must be [x, y, width, height], got {bbox!r:.80}", category)
+
+        degrees = degrees_turned(record.get("attributes")) if segmentation is None and self.receipt is not None else 0.0
+        if degrees and box[2] > 0 and box[3] > 0:
+            segmentation, box = turned_box(box, degrees)
+            self._repair("rotation-as-polygon", who, f"turned by {degrees:g} degrees about its centre", category)
 
         area = record.pop("area", None)
         if type(area) not in NUMBERS or not 0 <= area < math.inf:

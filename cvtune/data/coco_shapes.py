@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from cvtune.data.coco import Polygon
+from cvtune.data.outlines import box_polygon
 
-__all__ = ["NUMBERS", "box_of", "is_polygons", "polygon_views"]
+__all__ = ["NUMBERS", "box_of", "degrees_turned", "is_polygons", "polygon_views", "turned_box"]
 
 BoxXywh = tuple[float, float, float, float]
 NUMBERS = (int, float)
@@ -28,6 +29,28 @@ def box_of(bbox: Any) -> tuple[str, BoxXywh]:
     if not math.isfinite(box[0] + box[1] + box[2] + box[3]):
         return "box-not-numeric", box
     return ("box-inverted", box) if box[2] < 0 or box[3] < 0 else ("", box)
+
+
+def degrees_turned(attributes: Any) -> float:
+    """How far CVAT says that an object's box is turned about its centre, clockwise; 0 where it does not.
+
+    Its exports to COCO and Datumaro give the box before turning, and the angle beside `occluded`.
+    """
+    if type(attributes) is not dict or type(attributes.get("occluded")) is not bool:
+        return 0.0
+    degrees = attributes.get("rotation")
+    if not isinstance(degrees, int | float) or isinstance(degrees, bool) or not abs(degrees) < 1e6:
+        return 0.0
+    return degrees % 360.0
+
+
+def turned_box(box: BoxXywh, degrees: float) -> tuple[tuple[Polygon, ...], BoxXywh]:
+    """A box turned clockwise about its centre, as a polygon, and the upright box around that."""
+    x, y, w, h = box
+    polygon = box_polygon(x, y, x + w, y + h, degrees)
+    polygon.flags.writeable = False
+    left, top = float(polygon[::2].min()), float(polygon[1::2].min())
+    return (polygon,), (left, top, float(polygon[::2].max()) - left, float(polygon[1::2].max()) - top)
 
 
 def is_polygons(mask: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cvtune.data.coco import Category, Dataset, Polygon
+from cvtune.data.coco_shapes import degrees_turned
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.datumaro_write import write
 from cvtune.data.formats.entries import Entry, Shape, assemble, no_area
@@ -206,7 +207,12 @@ def _shape(where: str, record: dict[str, Any], labels: Sequence[str], size: tupl
     base = Shape(where, name, iscrowd=crowd, extra=extra)
     if kind == "bbox":
         x, y, w, h = _numbers(record.get("bbox"), 4)
-        return replace(base, box_xyxy=(x, y, x + w, y + h))
+        degrees = degrees_turned(record.get("attributes"))
+        if not degrees or not (math.isfinite(x + y + w + h) and w > 0 and h > 0):
+            return replace(base, box_xyxy=(x, y, x + w, y + h))
+        polygon = box_polygon(x, y, x + w, y + h, degrees)
+        detail = f"turned by {degrees:g} degrees about its centre"
+        return replace(base, polygons=(polygon,), repairs=(("rotation-as-polygon", detail),))
     if kind == "polygon":
         return replace(base, polygons=(_points(record.get("points")),))
     if kind == "ellipse":

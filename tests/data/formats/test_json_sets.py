@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from cvtune.data.coco import Dataset
+from cvtune.data.convert import convert
 from cvtune.data.formats import detect_format
 from cvtune.data.parts import read_parts
 from cvtune.errors import DataError
@@ -323,3 +325,38 @@ def test_the_folder_that_a_set_lies_in_says_nothing_of_its_images(tmp_path: Path
     files(tmp_path / "test", {"far/off/train/a.jpg": PICTURE, "labels.json": json.dumps(coco("a.jpg"))})
     [part] = read_parts(tmp_path / "test").parts
     assert part.dataset.images[0].path == tmp_path / "test/far/off/train/a.jpg"
+
+
+def xyxy(dataset: Dataset) -> list[float]:
+    """The box of the only object."""
+    x, y, w, h = dataset.annotations[0].bbox_xywh
+    return [x, y, x + w, y + h]
+
+
+@pytest.mark.parametrize("format", ["coco", "datumaro"])
+@pytest.mark.parametrize(
+    ("attributes", "box"),
+    [
+        ({"occluded": False, "rotation": 90.0}, (35, 5, 45, 45)),
+        ({"occluded": False, "rotation": 0.0}, (20, 20, 60, 30)),
+        ({"rotation": 90.0}, (20, 20, 60, 30)),
+        ({"occluded": False, "rotation": "left"}, (20, 20, 60, 30)),
+    ],
+)
+def test_boxes_that_cvat_turned(
+    format: str, attributes: dict[str, Any], box: tuple[int, ...], tmp_path: Path, files: Any, read: Any, codes: Any
+) -> None:
+    content = coco("a.jpg") if format == "coco" else datumaro("a")
+    record = (content if format == "coco" else content["items"][0])["annotations"][0]
+    record.update(bbox=[20, 20, 40, 10], attributes=attributes)
+    files(tmp_path, {"annotations/instances_default.json": json.dumps(content), "images/a.jpg": PICTURE})
+    dataset, receipt = read(format, tmp_path)
+    turned = box == (35, 5, 45, 45)
+    assert xyxy(dataset) == pytest.approx(box)
+    assert (codes(receipt, "repair") == ["rotation-as-polygon"]) == turned
+    if turned:
+        [polygon] = dataset.annotations[0].segmentation
+        assert polygon.tolist() == pytest.approx([45, 5, 45, 45, 35, 45, 35, 5])
+        for again in ("coco", "datumaro"):
+            convert(tmp_path, tmp_path / "out" / again, format, again)
+            assert xyxy(read(again, tmp_path / "out" / again)[0]) == pytest.approx(box)
