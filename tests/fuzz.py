@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "data" / "formats"))
 
+from test_json_sets import SETS
 from test_layouts import LAYOUTS
 from test_robustness import damage_and_read, made
 from test_samples import SAMPLES, put
@@ -36,7 +37,8 @@ def sets_of(name: str, root: Path) -> list[Path]:
     """Make every known set of a format, each in its folder."""
     makers = [lambda folder: made(name, folder)]
     makers += [make for sample, make in SAMPLES.items() if sample.split(":")[0] == name]
-    makers += [partial(lay_out, files) for files, format, *_ in LAYOUTS.values() if format == name]
+    laid_out = (*LAYOUTS.values(), *SETS.values())
+    makers += [partial(lay_out, files) for files, format, *_ in laid_out if format == name]
     folders = []
     for number, make in enumerate(makers):
         folder = root / str(number)
