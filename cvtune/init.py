@@ -156,11 +156,12 @@ def _parts(dataset: Path, format: Format) -> tuple[dict[str, Part], tuple[str, .
     left_out = tuple(name for name, place in named.items() if place not in parts.values())
     if "train" in parts:
         return parts, left_out
-    if len(named) > 1:
+    if len(named) > 1 and any(map(_word, named)):
         raise DataError(
             f"{dataset}: none of its parts is named as a training set: {', '.join(named)}; call one `train`"
         )
-    return {"train": next(iter(named.values()), (dataset, None))}, ()
+    # Parts of other names, such as a project's data sets, are one set together.
+    return {"train": next(iter(named.values())) if len(named) == 1 else (dataset, None)}, ()
 
 
 def _rest(path: Path) -> str:

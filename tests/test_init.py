@@ -194,6 +194,11 @@ def test_the_folder_of_the_images_may_be_given(tmp_path: Path) -> None:
     assert [source.images for source in (*spec.data.train, *spec.data.val)] == [tmp_path / "far"] * 2
 
 
+def test_parts_that_are_no_splits_are_one_set(tmp_path: Path) -> None:
+    found = look_at(voc(tmp_path, {"one": ["a"], "two": ["b"]}))
+    assert {split: (part.subset, part.images) for split, part in found.splits.items()} == {"train": (None, 2)}
+
+
 def test_what_cannot_be_done_is_told(tmp_path: Path) -> None:
     path = coco(tmp_path / "train.json")
     out = tmp_path / "spec.yaml"
@@ -212,8 +217,8 @@ def test_what_cannot_be_done_is_told(tmp_path: Path) -> None:
     assert load_spec(out).model.family == "fcos"
     with pytest.raises(DataError, match="no such file or folder"):
         write_first_spec(tmp_path / "none", tmp_path / "new.yaml")
-    with pytest.raises(DataError, match=r"none of its parts is named as a training set: one, two; call one `train`"):
-        look_at(voc(tmp_path / "cells", {"one": ["a"], "two": ["b"]}))
+    with pytest.raises(DataError, match=r"none of its parts is named as a training set: one, val; call one `train`"):
+        look_at(voc(tmp_path / "cells", {"one": ["a"], "val": ["b"]}))
     empty = coco(tmp_path / "empty" / "labels.json", images=0)
     with pytest.raises(DataError, match="0 images and no object"):
         write_first_spec(empty, tmp_path / "new.yaml")

@@ -173,7 +173,9 @@ def _choose(path: Path, subset: str | None) -> Path:
         raise DataError(f"{path}: no COCO file in this folder, in `annotations` below it, or in folders of splits")
     if subset is None:
         if len(files) > 1:
-            raise DataError(f"{path}: holds several COCO files; name one with `subset`; allowed: {', '.join(files)}")
+            raise DataError(
+                f"{path}: holds several COCO files; name one with `subset`, or give the file itself; allowed: {', '.join(files)}"
+            )
         return next(iter(files.values()))
     # instances_train2017 answers to train2017 and to train
     matches = [

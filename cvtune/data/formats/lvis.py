@@ -53,7 +53,9 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
             f"{source.path}: no subset {source.subset!r}; allowed: {', '.join(files)}{nearest(source.subset, files)}"
         )
     if source.subset is None and len(files) > 1:
-        raise DataError(f"{source.path}: holds several LVIS files; name one with `subset`; allowed: {', '.join(files)}")
+        raise DataError(
+            f"{source.path}: holds several LVIS files; name one with `subset`, or give the file itself; allowed: {', '.join(files)}"
+        )
     file = files[source.subset] if source.subset is not None else next(iter(files.values()))
     lost, images_lost = receipt.classes_dropped, receipt.images_dropped
     root = source.path if source.path.is_dir() else None
