@@ -174,7 +174,8 @@ def _choose(path: Path, subset: str | None) -> Path:
     if subset is None:
         if len(files) > 1:
             raise DataError(
-                f"{path}: holds several COCO files; name one with `subset`, or give the file itself; allowed: {', '.join(files)}"
+                f"{path}: holds several COCO files; name one with `subset`, or give the file; "
+                f"allowed: {', '.join(files)}"
             )
         return next(iter(files.values()))
     # instances_train2017 answers to train2017 and to train

@@ -54,7 +54,8 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         )
     if source.subset is None and len(files) > 1:
         raise DataError(
-            f"{source.path}: holds several LVIS files; name one with `subset`, or give the file itself; allowed: {', '.join(files)}"
+            f"{source.path}: holds several LVIS files; name one with `subset`, or give the file; "
+            f"allowed: {', '.join(files)}"
         )
     file = files[source.subset] if source.subset is not None else next(iter(files.values()))
     lost, images_lost = receipt.classes_dropped, receipt.images_dropped
