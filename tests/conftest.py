@@ -96,7 +96,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in deselected]
 
 
-MINUTES_LIMIT = 45
+MINUTES_LIMIT = 55
 """What one run of pytest may take: minutes on the clock, or of processors where those are fewer (a busy machine)."""
 
 

@@ -140,7 +140,7 @@ def _norm(edits: Edits, plan: Plan) -> None:
     asked_for = plan.asked("model.norm")
     # Officially frozen are the statistics alone; who asks for frozen layers means scales and shifts as well.
     if norm != official or (norm == "frozen" and asked_for):
-        asked, _ = plan.asked_by("model.norm")
+        asked = "model.norm" if asked_for else "model.weights"
         backbone: Path = ("model", "backbone")
         if norm == "frozen":
             _backbone_norm(edits, plan, (*backbone, "norm_eval"), True, asked)
