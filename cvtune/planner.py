@@ -322,7 +322,7 @@ class _Planner:
                 lr *= DETECTOR_LR_FRACTION
                 reason += f" x {DETECTOR_LR_FRACTION} from detector weights"
                 asked_by = ("train.recipe", "spec")
-            self._set(key, float(f"{lr:.6g}"), reason, asked_by)
+            self._set(key, float(lr) if lr == official_lr else float(f"{lr:.6g}"), reason, asked_by)
 
     def _starts_from_a_detector(self) -> bool:
         return self.spec.model.weights not in {"none", "imagenet"} and self.official.get("weights.scope") != "backbone"
