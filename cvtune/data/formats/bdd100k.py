@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from cvtune.data.coco import Category, Dataset, Polygon
+from cvtune.data.coco import Dataset, Polygon
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import MOST_PIXELS, Entry, Shape, assemble, no_area
+from cvtune.data.formats.entries import MOST_PIXELS, Entry, Shape, alphabetical, assemble, no_area
 from cvtune.data.formats.file_sets import FileSet, Finders
 from cvtune.data.formats.json_sets import detect_lists, find_lists
 from cvtune.data.formats.label_folders import known_size
@@ -112,8 +112,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     if graphs:
         receipt.note("keypoints-lost", str(source.path), f"{graphs:,} labels have a graph of points")
     receipt.files += [file for file in files.files if file in chosen and file not in scan.others]
-    listed = [*scan.categories, *sorted(names - set(scan.categories))]
-    categories = [Category(i, name) for i, name in enumerate(listed, start=1)]
+    categories = alphabetical(names, scan.categories)
     return assemble(entries, categories, receipt, source=source.path, first_image_id=first, sized=False)
 
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from cvtune.data.coco import Dataset, Polygon
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import MOST_PIXELS, Entry, Patch, Shape, alphabetical, assemble, no_area
-from cvtune.data.formats.file_sets import Finders, detected, find_files
+from cvtune.data.formats.file_sets import Finders, detected, find_files, read_documents
 from cvtune.data.formats.mask_images import crop
-from cvtune.data.formats.texts import json_top, number, read_json, whole
+from cvtune.data.formats.texts import json_top, number, whole
 from cvtune.data.geometry import rle_to_mask, segmentation_to_rle
 from cvtune.data.outlines import ellipse_polygon
 from cvtune.data.receipt import Receipt
@@ -64,13 +64,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     """
     files = find_files(source.path, ".json", deep=True, skip=LISTS)
     chosen = set(files.of_subset(source.subset))
-    documents: dict[Path, dict[str, Any]] = {}
-    for file in files.files:
-        document = read_json(file, receipt if file in chosen else None, files.label(file))
-        if isinstance(document, dict) and _is_darwin(document):
-            documents[file] = document
-        elif file in chosen:
-            receipt.note("file-skipped", files.label(file), "no item or image with annotations")
+    documents = read_documents(files, chosen, receipt, _document, "no item or image with annotations")
     if not documents:
         raise DataError(f"{source.path}: none of its {len(files.files)} .json files is of V7 Darwin")
     slots = {file: _slots(document, file.stem) for file, document in documents.items()}
@@ -108,6 +102,11 @@ def _accept(file: Path) -> bool:
     if top is None or "annotations" not in top.keys:
         return False
     return _is_darwin({"annotations": [], **{key: top.get(key) for key in ("item", "image")}})
+
+
+def _document(content: Any) -> dict[str, Any] | None:
+    """The content of a file, where it is of this format."""
+    return content if isinstance(content, dict) and _is_darwin(content) else None
 
 
 def _is_darwin(document: Mapping[str, Any]) -> bool:

@@ -114,9 +114,11 @@ class _Names:
         self.count += 1
 
 
-def alphabetical(names: Iterable[str | None]) -> tuple[Category, ...]:
-    """Categories 1, 2, ... over the sorted names, for formats that do not number them."""
-    return tuple(Category(i, name) for i, name in enumerate(sorted({name for name in names if name}), start=1))
+def alphabetical(names: Iterable[str | None], listed: Iterable[str] = ()) -> tuple[Category, ...]:
+    """Categories 1, 2, ... over the sorted names, for formats that do not number them; those of a list come first."""
+    order = dict.fromkeys(listed)
+    order |= dict.fromkeys(sorted({name for name in names if name}))
+    return tuple(Category(i, name) for i, name in enumerate(order, start=1))
 
 
 def classes_of(shapes: Iterable[Shape]) -> set[str | None]:

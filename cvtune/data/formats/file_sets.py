@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from cvtune.data.far_images import LABEL_FOLDERS, FarImages, without_address
 from cvtune.data.formats.listing import levels
-from cvtune.data.formats.texts import json_top
+from cvtune.data.formats.texts import json_top, read_json
 from cvtune.data.image_files import ImageFinder, image_folders
 from cvtune.data.split_names import split_words
 from cvtune.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    from cvtune.data.receipt import Receipt
 
 __all__ = [
     "FileSet",
@@ -22,6 +26,7 @@ __all__ = [
     "folders_apart",
     "part_names",
     "parts_of",
+    "read_documents",
     "splits_among",
 ]
 
@@ -183,6 +188,35 @@ def detected(
         return None
     first = "/".join(names[0])
     return f"{first} with {what}" if len(names) == 1 else f"{len(names)} files such as {first} with {what}"
+
+
+def read_documents(
+    files: FileSet,
+    chosen: Collection[Path],
+    receipt: Receipt,
+    told: Callable[[Any], dict[str, Any] | None],
+    lacks: str,
+) -> dict[Path, dict[str, Any]]:
+    """Decode the JSON files of a set, an image each; those that are of another kind are left out, and noted.
+
+    Args:
+        files: all of the set.
+        chosen: those that the receipt is about.
+        receipt: gets the notes.
+        told: the document in a file's content, or None where it is of another kind.
+        lacks: what a file that is left out has not, for the note.
+
+    Raises:
+        DataError: JSON is malformed.
+    """
+    documents: dict[Path, dict[str, Any]] = {}
+    for file in files.files:
+        document = told(read_json(file, receipt if file in chosen else None, files.label(file)))
+        if document is not None:
+            documents[file] = document
+        elif file in chosen:
+            receipt.note("file-skipped", files.label(file), lacks)
+    return documents
 
 
 class Finders:

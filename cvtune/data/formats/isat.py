@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cvtune.data.coco import Category, Dataset
+from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import Entry, Shape, assemble
-from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files
+from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble
+from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files, read_documents
 from cvtune.data.formats.groups import join_groups
 from cvtune.data.formats.text_yaml import parse_yaml
-from cvtune.data.formats.texts import json_top, number, points_of, read_json, whole
+from cvtune.data.formats.texts import json_top, number, points_of, whole
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, UnsupportedError
 
@@ -43,13 +43,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     """
     files = find_files(source.path, ".json", deep=True)
     chosen = set(files.of_subset(source.subset))
-    documents: dict[Path, dict[str, Any]] = {}
-    for file in files.files:
-        document = read_json(file, receipt if file in chosen else None, files.label(file))
-        if isinstance(document, dict) and _is_isat(document):
-            documents[file] = document
-        elif file in chosen:
-            receipt.note("file-skipped", files.label(file), "no info and objects of ISAT")
+    documents = read_documents(files, chosen, receipt, _document, "no info and objects of ISAT")
     if not documents:
         raise DataError(f"{source.path}: none of its {len(files.files)} .json files is of ISAT")
     finders = Finders(files.root, source.images, [_name(document, file) for file, document in documents.items()])
@@ -68,9 +62,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         entries.append(Entry(label, called, size if all(size) else None, path, joined))
     receipt.files += [file for file in documents if file in chosen]
     listed = _listed(files, list(documents), receipt)
-    order = [*listed, *sorted(names - set(listed) - {BACKGROUND})]
-    categories = [Category(i, name) for i, name in enumerate(order, start=1)]
-    return assemble(entries, categories, receipt, source=source.path)
+    return assemble(entries, alphabetical(names - {BACKGROUND}, listed), receipt, source=source.path)
 
 
 def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
@@ -83,6 +75,11 @@ def _accept(file: Path) -> bool:
     if top is None or not {"info", "objects"} <= set(top.keys):
         return False
     return _is_isat({"info": top.get("info"), "objects": top.first("objects")})
+
+
+def _document(content: Any) -> dict[str, Any] | None:
+    """The content of a file, where it is of this format."""
+    return content if isinstance(content, dict) and _is_isat(content) else None
 
 
 def _is_isat(document: dict[str, Any]) -> bool:

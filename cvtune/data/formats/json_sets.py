@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from cvtune.data.formats.texts import MARKS, read_lines
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError
 
-__all__ = ["detect_lists", "find_lists", "first_records", "json_lines"]
+__all__ = ["detect_lists", "find_lists", "first_records", "json_lines", "read_lists"]
 
 # Of a folder of more files none is a list of a whole split.
 MOST_LISTS = 50
@@ -45,6 +45,34 @@ def detect_lists(path: Path, accept: Callable[[Path], bool], what: str, *suffixe
         return None
     first, count = "/".join(good[0]), len(names) if many else len(good)
     return f"{count} files such as {first} with {what}" if count > 1 else f"{first} with {what}"
+
+
+def read_lists(
+    files: FileSet, chosen: Collection[Path], receipt: Receipt, accept: Callable[[list[Any]], bool], lacks: str
+) -> Iterator[tuple[Path, int, Any]]:
+    """(file, line, record) of a set of files with a record a line; files of another kind among them are noted.
+
+    Args:
+        files: all of the set.
+        chosen: those that the receipt is about.
+        receipt: gets the notes, and the files read.
+        accept: whether the first records of a file are of the format.
+        lacks: what a file that is left out has not, for the note.
+
+    Raises:
+        DataError: a file cannot be read, or a line is no JSON.
+    """
+    for file in files.files:
+        head = first_records(file)
+        # A first line that is broken is an error, but in JSON of another kind, which is no list of lines.
+        if len(files.files) > 1 and (not accept(head) if head else file.suffix.lower() == ".json"):
+            if file in chosen:
+                receipt.note("file-skipped", files.label(file), lacks)
+            continue
+        for number, record in json_lines(file, receipt if file in chosen else None, files.label(file)):
+            yield file, number, record
+        if file in chosen:
+            receipt.files.append(file)
 
 
 def json_lines(file: Path, receipt: Receipt | None = None, label: str | None = None) -> Iterator[tuple[int, Any]]:

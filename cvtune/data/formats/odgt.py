@@ -18,7 +18,7 @@ from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble
 from cvtune.data.formats.file_sets import Finders
-from cvtune.data.formats.json_sets import detect_lists, find_lists, first_records, json_lines
+from cvtune.data.formats.json_sets import detect_lists, find_lists, first_records, read_lists
 from cvtune.data.formats.label_folders import IGNORED, known_size
 from cvtune.data.formats.texts import number, whole
 from cvtune.data.image_files import IMAGE_SUFFIXES
@@ -78,19 +78,10 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     files = find_lists(source.path, _accept, *SUFFIXES)
     chosen = set(files.of_subset(source.subset))
     lines: list[_Line] = []
-    for file in files.files:
-        label = files.label(file)
-        head = first_records(file)
-        if len(files.files) > 1 and (not _are_lines(head) if head else file.suffix.lower() == ".json"):
-            if file in chosen:
-                receipt.note("file-skipped", label, "no lines of ID and gtboxes")
-            continue
-        for n, record in json_lines(file, receipt if file in chosen else None, label):
-            if not _is_line(record):
-                raise DataError(f"{file}: line {n}: expected an object with 'ID' and 'gtboxes', got {record!r:.80}")
-            lines.append(_Line(f"{label} line {n}", file, record, record["gtboxes"]))
-        if file in chosen:
-            receipt.files.append(file)
+    for file, n, record in read_lists(files, chosen, receipt, _are_lines, "no lines of ID and gtboxes"):
+        if not _is_line(record):
+            raise DataError(f"{file}: line {n}: expected an object with 'ID' and 'gtboxes', got {record!r:.80}")
+        lines.append(_Line(f"{files.label(file)} line {n}", file, record, record["gtboxes"]))
     if not lines:
         raise DataError(f"{source.path}: no lines of JSON with 'ID' and 'gtboxes'")
     boxes = [box for line in lines for box in line.boxes if isinstance(box, dict)]

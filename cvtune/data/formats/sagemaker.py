@@ -16,7 +16,7 @@ from cvtune.data.coco import Category, Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble
 from cvtune.data.formats.file_sets import Finders
-from cvtune.data.formats.json_sets import detect_lists, find_lists, first_records, json_lines
+from cvtune.data.formats.json_sets import detect_lists, find_lists, first_records, read_lists
 from cvtune.data.formats.texts import number, whole
 from cvtune.data.receipt import Receipt
 from cvtune.errors import DataError, UnsupportedError
@@ -72,20 +72,10 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     files = find_lists(source.path, _accept, *SUFFIXES)
     chosen = set(files.of_subset(source.subset))
     lines: list[_Line] = []
-    for file in files.files:
-        label = files.label(file)
-        head = first_records(file)
-        # A first line that is broken is an error, but in JSON of another kind, which is no list of lines.
-        if len(files.files) > 1 and (not _has_sources(head) if head else file.suffix.lower() == ".json"):
-            if file in chosen:
-                receipt.note("file-skipped", label, "no lines with 'source-ref'")
-            continue
-        for n, record in json_lines(file, receipt if file in chosen else None, label):
-            if not isinstance(record, dict) or not isinstance(record.get(SOURCE), str):
-                raise DataError(f"{file}: line {n}: expected an object with {SOURCE!r}, a string")
-            lines.append(_Line(f"{label} line {n}", file, record))
-        if file in chosen:
-            receipt.files.append(file)
+    for file, n, record in read_lists(files, chosen, receipt, _has_sources, "no lines with 'source-ref'"):
+        if not isinstance(record, dict) or not isinstance(record.get(SOURCE), str):
+            raise DataError(f"{file}: line {n}: expected an object with {SOURCE!r}, a string")
+        lines.append(_Line(f"{files.label(file)} line {n}", file, record))
     if not lines:
         raise DataError(f"{source.path}: no lines of JSON with {SOURCE!r} and the results of a labelling job")
     names, categories = _classes(lines)

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from cvtune.data.coco import Category, Dataset, Polygon
+from cvtune.data.coco import Dataset, Polygon
 from cvtune.data.formats import ReadSource
-from cvtune.data.formats.entries import MOST_PIXELS, Entry, Shape, assemble, no_area
-from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files
+from cvtune.data.formats.entries import MOST_PIXELS, Entry, Shape, alphabetical, assemble, no_area
+from cvtune.data.formats.file_sets import FileSet, Finders, detected, find_files, read_documents
 from cvtune.data.formats.groups import join_groups
 from cvtune.data.formats.mask_images import crop
 from cvtune.data.formats.texts import json_top, number, read_json, whole
@@ -60,13 +60,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
     files = find_files(source.path, ".json", deep=True, skip=LISTS)
     chosen = set(files.of_subset(source.subset))
     known = _classes(files, receipt)
-    documents: dict[Path, dict[str, Any]] = {}
-    for file in files.files:
-        document = _document(read_json(file, receipt if file in chosen else None, files.label(file)))
-        if document is not None:
-            documents[file] = document
-        elif file in chosen:
-            receipt.note("file-skipped", files.label(file), "no metadata and instances")
+    documents = read_documents(files, chosen, receipt, _document, "no metadata and instances")
     if not documents:
         raise DataError(f"{source.path}: none of its {len(files.files)} .json files is of SuperAnnotate")
     finders = Finders(files.root, source.images, [_name(document, file) for file, document in documents.items()])
@@ -86,9 +80,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
         path, called = finders.find(_name(document, file), file)
         entries.append(Entry(label, called, size_wh, path, join_groups(shapes)))
     receipt.files += [file for file in documents if file in chosen]
-    order = [*dict.fromkeys(known.values()), *sorted(names - set(known.values()))]
-    categories = [Category(i, name) for i, name in enumerate(order, start=1)]
-    return assemble(entries, categories, receipt, source=source.path)
+    return assemble(entries, alphabetical(names, known.values()), receipt, source=source.path)
 
 
 def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:

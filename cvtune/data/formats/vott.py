@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from cvtune.data.coco import Category, Dataset
+from cvtune.data.coco import Dataset
 from cvtune.data.formats import ReadSource
 from cvtune.data.formats.entries import Entry, Shape, alphabetical, assemble, classes_of, no_area
 from cvtune.data.formats.file_sets import FileSet, Finders, parts_of
@@ -84,9 +84,7 @@ def read(source: ReadSource, receipt: Receipt) -> Dataset:
             entries.append(Entry(where, called if path else name, size if all(size) else None, path, shapes))
     if videos:
         receipt.note("file-skipped", videos[0], f"{len(videos):,} assets are videos; their frames are read")
-    rest = [category.name for category in alphabetical(named) if category.name not in tags]
-    categories = tuple(Category(i, name) for i, name in enumerate([*tags, *rest], start=1))
-    return assemble(entries, categories, receipt, source=source.path)
+    return assemble(entries, alphabetical(named, tags), receipt, source=source.path)
 
 
 def write(dataset: Dataset, path: Path, receipt: Receipt) -> tuple[Path, ...]:
